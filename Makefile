@@ -1,0 +1,57 @@
+# Every target makes the environment it needs. `make serve` and `make test` are the two that matter.
+PYTHON ?= python3
+ARGS ?=
+
+SERVE := .venv
+DEV := .venv-dev
+STUBS := client/archroute/v1
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format protos check-protos bench clean
+
+help: ## Say what each target does
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+serve: $(SERVE)/.installed ## Start a server with the embedded model and examples/policies.yaml (ARGS="--listen ...")
+	$(SERVE)/bin/archroute serve --policies examples/policies.yaml $(ARGS)
+
+test: $(DEV)/.installed ## Run every test (ARGS="-k trie" for a few)
+	$(DEV)/bin/python -m pytest $(ARGS)
+
+lint: $(DEV)/.installed ## Check style, types, import directions, and the protos
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+	$(DEV)/bin/buf lint
+	$(MAKE) check-protos
+
+format: $(DEV)/.installed ## Rewrite the code in the project's style
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+protos: $(DEV)/.installed ## Regenerate the checked-in stubs
+	$(DEV)/bin/python -m grpc_tools.protoc -I protos \
+		--python_out=client --pyi_out=client --grpc_python_out=client protos/archroute/v1/*.proto
+
+check-protos: protos ## Fail if the checked-in stubs are not what the protos give
+	@git diff --exit-code --stat -- $(STUBS) && test -z "$$(git ls-files --others --exclude-standard -- $(STUBS))" \
+		|| { echo "The stubs differ from the protos: run 'make protos' and commit $(STUBS)."; exit 1; }
+
+bench: $(DEV)/.installed ## Measure tokenizing, the trie, and a decision
+	$(DEV)/bin/python -m pytest bench --benchmark-only $(ARGS)
+
+clean: ## Remove the environments and caches
+	rm -rf $(SERVE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+
+$(SERVE)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(SERVE)
+	$(SERVE)/bin/python -m pip install --quiet -e '.[server,export]'
+	@touch $@
+
+# torch first and pinned: asked for by another package, pip takes its newest build instead.
+$(DEV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install --quiet torch==2.13.0
+	$(DEV)/bin/python -m pip install --quiet -e '.[server,export,optimum,dev]'
+	@touch $@
