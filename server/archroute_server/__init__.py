@@ -1,0 +1,1 @@
+"""The archroute server: decides over gRPC which policy a conversation calls for."""

@@ -1,0 +1,120 @@
+"""From the probabilities at each branch to a decision."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from archroute_server.router.policy import OTHER, PolicySet
+from archroute_server.router.trie import AnswerTrie
+
+
+class Outcome(Enum):
+    """How a decision ended. Only `MATCHED` names a policy."""
+
+    MATCHED = "matched"
+    OTHER = "other"
+    LOW_CONFIDENCE = "low_confidence"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One answer, which may be `other`, and its probability among all answers."""
+
+    policy: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the router answers.
+
+    `policy` and `models` are those of the matched policy: None and empty unless the outcome is `MATCHED`.
+    `probability` belongs to the greedy choice, whatever the outcome. `ranking` holds every answer, most
+    probable first; the greedy choice follows the likeliest token at each branch and need not lead it.
+    """
+
+    policy: str | None
+    outcome: Outcome
+    probability: float
+    ranking: tuple[Ranked, ...]
+    models: tuple[str, ...]
+
+
+def decide(
+    trie: AnswerTrie,
+    branch_log_probabilities: Sequence[Sequence[float]],
+    policies: PolicySet,
+    min_probability: float = 0.0,
+) -> Decision:
+    """Decide among the answers of `trie`.
+
+    `branch_log_probabilities` holds, for each branch of the trie, the natural logarithm of the probability of
+    each of its edges, normalised over the edges of that branch. Raises `ValueError` if a row is missing, has
+    the wrong length, or holds a NaN.
+    """
+    _check(trie, branch_log_probabilities)
+    totals = answer_log_probabilities(trie, branch_log_probabilities)
+    chosen = greedy_answer(trie, branch_log_probabilities)
+    probability = math.exp(totals[chosen])
+    outcome = _outcome(trie.answers[chosen], probability, min_probability)
+    matched = policies.policies[chosen] if outcome is Outcome.MATCHED else None
+    return Decision(
+        policy=matched.name if matched else None,
+        outcome=outcome,
+        probability=probability,
+        # The sort is stable: equally probable answers stay in declaration order.
+        ranking=tuple(
+            Ranked(trie.answers[answer], math.exp(totals[answer]))
+            for answer in sorted(range(len(totals)), key=totals.__getitem__, reverse=True)
+        ),
+        models=matched.models if matched else (),
+    )
+
+
+def greedy_answer(trie: AnswerTrie, branch_log_probabilities: Sequence[Sequence[float]]) -> int:
+    """Follow the likeliest edge from the root, on a tie the one with the lowest token id."""
+    index = 0
+    while True:
+        row = branch_log_probabilities[index]
+        edge = trie.branches[index].edges[max(range(len(row)), key=row.__getitem__)]
+        if edge.answer is not None:
+            return edge.answer
+        assert edge.branch is not None
+        index = edge.branch
+
+
+def answer_log_probabilities(
+    trie: AnswerTrie, branch_log_probabilities: Sequence[Sequence[float]]
+) -> list[float]:
+    """Return the logarithm of each answer's probability: the sum along its path."""
+    arrived = [0.0] * len(trie.branches)
+    totals = [0.0] * len(trie.answers)
+    for index, branch in enumerate(trie.branches):
+        for edge, log_probability in zip(branch.edges, branch_log_probabilities[index], strict=True):
+            total = arrived[index] + log_probability
+            if edge.answer is not None:
+                totals[edge.answer] = total
+            elif edge.branch is not None:
+                arrived[edge.branch] = total
+    return totals
+
+
+def _outcome(answer: str, probability: float, min_probability: float) -> Outcome:
+    if probability < min_probability:
+        return Outcome.LOW_CONFIDENCE
+    return Outcome.OTHER if answer == OTHER else Outcome.MATCHED
+
+
+def _check(trie: AnswerTrie, branch_log_probabilities: Sequence[Sequence[float]]) -> None:
+    if len(branch_log_probabilities) != len(trie.branches):
+        raise ValueError(
+            f"{len(trie.branches)} branches need as many rows, not {len(branch_log_probabilities)}"
+        )
+    for index, (branch, row) in enumerate(zip(trie.branches, branch_log_probabilities, strict=True)):
+        if len(row) != len(branch.edges):
+            raise ValueError(
+                f"branch {index} has {len(branch.edges)} edges, but its row has {len(row)} values"
+            )
+        if any(map(math.isnan, row)):
+            raise ValueError(f"branch {index}: the model's log probabilities hold a NaN")
