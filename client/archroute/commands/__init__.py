@@ -1,7 +1,8 @@
 """What a subcommand of `archroute` is.
 
-A room adds its subcommand with an entry point in the group `archroute.commands` that names a `Command`. Reading the
-`Command` must be cheap: its module imports the standard library and `archroute` alone, and `run` imports the rest.
+A room adds its subcommand with an entry point in the group `archroute.commands` that names a `Command`.
+Reading the `Command` must be cheap: its module imports the standard library and `archroute` alone, and
+`run` imports the rest.
 """
 
 import argparse
@@ -24,7 +25,7 @@ class Command:
     """One line for `archroute --help`."""
 
     extra: str | None
-    """The extra of the distribution that `run` needs, such as `server`; None if the base install is enough."""
+    """The extra of the distribution that `run` needs, such as `server`; None if the base install does."""
 
     add_arguments: Callable[[argparse.ArgumentParser], None]
     """Declares the flags of the subcommand on its own parser."""

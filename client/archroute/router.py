@@ -1,0 +1,156 @@
+"""The client that blocks. Its asyncio twin is `archroute.async_router`."""
+
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from archroute.decision import Decision, from_response
+from archroute.endpoint import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, ChannelOption, Endpoint, grpc_timeout
+from archroute.fields import checked_text
+from archroute.message import Conversation
+from archroute.policy import Policy, PolicySet, PolicySetSummary
+from archroute.request import RouteRequest, to_request
+from archroute.stream import Answer, StreamSession
+from archroute.v1 import router_pb2, router_pb2_grpc
+
+__all__ = ["Router"]
+
+
+class Router:
+    """Asks an archroute server which policy a conversation calls for.
+
+        with archroute.Router("localhost:50051") as router:
+            decision = router.route("My pod keeps restarting", policy_set="llm-gateway")
+
+    Connects on the first call, reconnects by itself, and may be shared between threads. Close it when done,
+    or use it in a `with` statement.
+
+    Every method raises a subclass of `ArchrouteError`; `archroute.errors` draws them.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        credentials: grpc.ChannelCredentials | None = None,
+        options: Sequence[ChannelOption] = (),
+    ) -> None:
+        """Opens no connection yet.
+
+        Args:
+            address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock` or `dns:///host:port`.
+            timeout: Seconds that a call may take if it does not say; `math.inf` for no limit.
+            credentials: For TLS, `grpc.ssl_channel_credentials()`. None sends plain text.
+            options: gRPC channel options, over those of this package.
+
+        Raises:
+            InvalidRequestError: The address or the timeout is none.
+        """
+        self._endpoint = Endpoint.checked(address, timeout, options)
+        arguments = (self._endpoint.address, self._endpoint.channel_options)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(*arguments)
+        else:
+            self._channel = grpc.secure_channel(arguments[0], credentials, arguments[1])
+        self._stub = router_pb2_grpc.RouterServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def route(
+        self,
+        messages: Conversation,
+        *,
+        policy_set: str | None = None,
+        policies: Iterable[Policy | Mapping[str, object]] | None = None,
+        top_k: int = 0,
+        min_probability: float = 0.0,
+        session_id: str = "",
+        timeout: float | None = None,
+    ) -> Decision:
+        """Decides one conversation.
+
+        Args:
+            messages: Messages as OpenAI writes them, oldest first, or the text of a single user message.
+            policy_set: The name of a policy set on the server. With neither this nor `policies`, its default.
+            policies: The policies themselves, instead of `policy_set`.
+            top_k: How many entries of the ranking to return, best first. 0 returns all.
+            min_probability: Below this, from 0 to 1, the outcome is `LOW_CONFIDENCE` and no policy is named.
+            session_id: Names the conversation, so that the turns of one can be told from another's.
+            timeout: Seconds that the call may take; None for the client's own, `math.inf` for no limit.
+        """
+        request = RouteRequest(
+            messages=messages,
+            policy_set=policy_set,
+            policies=policies,
+            top_k=top_k,
+            min_probability=min_probability,
+            session_id=session_id,
+        )
+        response = self._call(self._stub.Route, to_request(request), timeout)
+        return from_response(response, self._endpoint.address)
+
+    def route_stream(
+        self, requests: Iterable[tuple[str, RouteRequest]], *, timeout: float | None = None
+    ) -> Iterator[Answer]:
+        """Decides many conversations over one stream.
+
+        Yields each request's id with its decision, or with the error that concerns it alone, as they come,
+        which may be in another order. Raises what ends the stream, such as a lost connection, or an error of
+        `requests`, once what was sent before it is answered.
+
+        Args:
+            requests: Pairs of an id, unique among those that wait, and a request. Read from another thread.
+            timeout: Seconds that the whole stream may take. None for no limit, since its length is yours.
+        """
+        seconds = math.inf if timeout is None else self._endpoint.seconds(timeout)
+        answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        session = StreamSession(self._endpoint, seconds, answers.put)
+        call = self._stub.RouteStream(session.sending(requests), timeout=grpc_timeout(seconds))
+        # A daemon, so that a stream which is never read to its end does not keep the process alive.
+        reader = threading.Thread(
+            target=session.receiving, args=(call,), name="archroute-stream", daemon=True
+        )
+        reader.start()
+        try:
+            yield from iter(answers.get, None)
+        finally:
+            call.cancel()
+            reader.join()
+        session.raise_failure()
+
+    def list_policy_sets(self, *, timeout: float | None = None) -> tuple[PolicySetSummary, ...]:
+        """Names the policy sets that the server holds, in the order of their names."""
+        response = self._call(self._stub.ListPolicySets, router_pb2.ListPolicySetsRequest(), timeout)
+        return tuple(PolicySetSummary.from_message(each) for each in response.policy_sets)
+
+    def get_policy_set(self, name: str = "", *, timeout: float | None = None) -> PolicySet:
+        """Shows one policy set whole; the default set for an empty name."""
+        request = router_pb2.GetPolicySetRequest(name=checked_text(name, "name"))
+        response = self._call(self._stub.GetPolicySet, request, timeout)
+        return PolicySet.from_message(response.policy_set)
+
+    def close(self) -> None:
+        """Closes the connection and cancels the calls in flight; later calls raise ValueError."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Router({self._endpoint.address!r})"
+
+    def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
+        seconds = self._endpoint.seconds(timeout)
+        try:
+            return method(request, timeout=grpc_timeout(seconds))
+        except grpc.RpcError as error:
+            raise self._endpoint.error(error, seconds) from error
