@@ -8,6 +8,9 @@ Exception
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+# An error reaches the caller in response metadata, which gRPC keeps to a few kilobytes.
+MAX_VIOLATIONS = 8
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -24,17 +27,22 @@ class Violation:
         return f"{self.field}: {self.description}"
 
 
-class InvalidRequest(Exception):  # noqa: N818  named for what it says of the request
-    """A request that cannot be decided as it is, with every wrong field that was found."""
+class InvalidRequest(Exception):
+    """A request that cannot be decided as it is.
+
+    `violations` names the wrong fields that were found, the first `MAX_VIOLATIONS` of them.
+    """
 
     def __init__(self, *violations: Violation) -> None:
         if not violations:
             raise ValueError("an invalid request has at least one violation")
-        super().__init__("; ".join(map(str, violations)))
-        self.violations: tuple[Violation, ...] = violations
+        self.violations: tuple[Violation, ...] = violations[:MAX_VIOLATIONS]
+        message = "; ".join(map(str, self.violations))
+        omitted = len(violations) - len(self.violations)
+        super().__init__(f"{message}; and {omitted} more" if omitted else message)
 
 
-class PolicySetNotFound(Exception):  # noqa: N818
+class PolicySetNotFound(Exception):
     """No policy set of that name; `name` is empty if the caller asked for the default one."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
@@ -48,6 +56,6 @@ class PolicySetNotFound(Exception):  # noqa: N818
         super().__init__(f"{wanted}: {remedy}")
 
 
-def shorten(text: str, limit: int = 80) -> str:
+def shorten(text: str, limit: int = 60) -> str:
     """Cut a name that a caller chose, so that an error which quotes it stays small."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

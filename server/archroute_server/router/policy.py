@@ -18,9 +18,6 @@ MAX_DESCRIPTION_CHARACTERS = 4096
 MAX_MODELS = 16
 MAX_MODEL_CHARACTERS = 256
 
-# An error reaches the caller in response metadata, which gRPC keeps to a few kilobytes.
-MAX_VIOLATIONS = 10
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -36,17 +33,15 @@ class PolicySet:
     """Policies to choose among, in the order in which the model reads them; valid once built.
 
     `name` is empty for policies that came with a request. Raises `InvalidRequest` with field paths such as
-    `policies[2].name`.
+    `policies[2].name`. Names are shown to people, so control characters and surrounding white space are
+    refused there; quotes, backslashes, emoji and names that begin with another name are fine.
     """
 
     name: str
     policies: tuple[Policy, ...]
 
     def __post_init__(self) -> None:
-        violations = list(_violations(self.policies))
-        if len(violations) > MAX_VIOLATIONS:
-            more = len(violations) - MAX_VIOLATIONS
-            violations[MAX_VIOLATIONS:] = [Violation("policies", f"{more} more fields are wrong")]
+        violations = tuple(_violations(self))
         if violations:
             raise InvalidRequest(*violations)
 
@@ -59,7 +54,10 @@ class PolicySet:
         return f"sha256:{hashlib.sha256(canonical.encode('ascii')).hexdigest()}"
 
 
-def _violations(policies: tuple[Policy, ...]) -> Iterator[Violation]:
+def _violations(policy_set: PolicySet) -> Iterator[Violation]:
+    if policy_set.name and (problem := _name_problem(policy_set.name)):
+        yield Violation("name", problem)
+    policies = policy_set.policies
     if not policies:
         yield Violation("policies", "is empty; give at least one policy")
     if len(policies) > MAX_POLICIES:
@@ -68,38 +66,41 @@ def _violations(policies: tuple[Policy, ...]) -> Iterator[Violation]:
     first_with_name: dict[str, int] = {}
     for index, policy in enumerate(policies):
         path = f"policies[{index}]"
-        yield from _name_violations(f"{path}.name", policy.name)
         first = first_with_name.setdefault(policy.name, index)
-        if policy.name and first != index:
-            yield Violation(
-                f"{path}.name", f"{shorten(policy.name)!r} is already the name of policies[{first}]"
-            )
-        yield from _text_violations(
-            f"{path}.description", policy.description, MAX_DESCRIPTION_CHARACTERS, allowed="\n\t"
-        )
+        if problem := _name_problem(policy.name):
+            yield Violation(f"{path}.name", problem)
+        elif policy.name == OTHER:
+            reason = f"{OTHER!r} is reserved for the answer that no policy fits; choose another name"
+            yield Violation(f"{path}.name", reason)
+        elif first != index:
+            reason = f"{shorten(policy.name)!r} is already the name of policies[{first}]; rename one of them"
+            yield Violation(f"{path}.name", reason)
+        if problem := _text_problem(policy.description, MAX_DESCRIPTION_CHARACTERS, allowed="\n\t"):
+            yield Violation(f"{path}.description", problem)
         if len(policy.models) > MAX_MODELS:
-            yield Violation(f"{path}.models", f"holds {len(policy.models)} models; the limit is {MAX_MODELS}")
+            reason = f"holds {len(policy.models)} models; the limit is {MAX_MODELS}"
+            yield Violation(f"{path}.models", reason)
             continue
         for position, model in enumerate(policy.models):
-            yield from _text_violations(f"{path}.models[{position}]", model, MAX_MODEL_CHARACTERS)
+            if problem := _text_problem(model, MAX_MODEL_CHARACTERS):
+                yield Violation(f"{path}.models[{position}]", problem)
 
 
-def _name_violations(field: str, name: str) -> Iterator[Violation]:
-    yield from _text_violations(field, name, MAX_NAME_CHARACTERS)
-    if name == OTHER:
-        yield Violation(
-            field, f"{OTHER!r} is reserved for the answer that no policy fits; choose another name"
-        )
-    elif name.strip() and name != name.strip():
-        yield Violation(field, f"{shorten(name)!r} begins or ends with white space; remove it")
+def _name_problem(name: str) -> str | None:
+    if problem := _text_problem(name, MAX_NAME_CHARACTERS):
+        return problem
+    if name != name.strip():
+        return f"{shorten(name)!r} begins or ends with white space; remove it"
+    return None
 
 
-def _text_violations(field: str, text: str, limit: int, *, allowed: str = "") -> Iterator[Violation]:
+def _text_problem(text: str, limit: int, *, allowed: str = "") -> str | None:
     if not text.strip():
-        yield Violation(field, "is empty")
-    elif len(text) > limit:
-        yield Violation(field, f"is {len(text)} characters long; the limit is {limit}")
-    elif has_lone_surrogate(text):
-        yield Violation(field, "is not valid Unicode: it holds half of a surrogate pair")
-    elif (character := control_character(text, allowed=allowed)) is not None:
-        yield Violation(field, f"holds the control character U+{ord(character):04X}; remove it")
+        return "is empty"
+    if len(text) > limit:
+        return f"is {len(text)} characters long; the limit is {limit}"
+    if has_lone_surrogate(text):
+        return "is not valid Unicode: it holds half of a surrogate pair"
+    if character := control_character(text, allowed=allowed):
+        return f"holds the control character U+{ord(character):04X}; remove it"
+    return None
