@@ -70,7 +70,13 @@ class Checkpoint(ABC):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, checked to fit the embedding."""
-        tokenizer: Tokenizer = Tokenizer.from_str(self.tokenizer_json())
+        try:
+            tokenizer: Tokenizer = Tokenizer.from_str(self.tokenizer_json())
+        except Exception as error:
+            if isinstance(error, CheckpointError):
+                raise
+            # The library raises plain Exception for whatever it cannot parse.
+            raise CheckpointError(f"{self.name}: the tokenizer cannot be read: {error}") from error
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         if largest >= self.shape.vocabulary_size:
             raise CheckpointError(
