@@ -93,8 +93,8 @@ class SafetensorsFolder(Checkpoint):
             return _read_text(path)
         template = self._tokenizer_config.get("chat_template")
         if isinstance(template, list):  # several by name, the way transformers once stored them
-            named = {entry["name"]: entry["template"] for entry in template}
-            template = named.get("default")
+            named = {entry.get("name"): entry for entry in template if isinstance(entry, Mapping)}
+            template = named.get("default", {}).get("template")
         if template is not None and not isinstance(template, str):
             raise CheckpointError(f"{self.folder / TOKENIZER_CONFIG}: chat_template is not text")
         return template

@@ -74,8 +74,10 @@ class ModelShape:
             "norm_epsilon",
             "rope_theta",
         ):
-            if not getattr(self, field) > 0:
-                raise CheckpointError(f"{field} is {getattr(self, field)}; it must be greater than zero")
+            if not 0 < getattr(self, field) < math.inf:
+                raise CheckpointError(
+                    f"{field} is {getattr(self, field)}; it must be finite and greater than zero"
+                )
         if self.attention_heads % self.key_value_heads:
             raise CheckpointError(
                 f"{self.attention_heads} attention heads cannot share "
@@ -180,21 +182,21 @@ class _Fields:
 
 
 def _family(config: Mapping[str, Any]) -> Family:
-    named = config.get("architectures") or []
-    if isinstance(named, list):
-        for architecture in named:
-            if architecture in ARCHITECTURES:
-                return ARCHITECTURES[architecture]
-    found = ", ".join(map(str, named)) if isinstance(named, list) and named else "none is named"
+    named = config.get("architectures")
+    architectures = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    for architecture in architectures:
+        if architecture in ARCHITECTURES:
+            return ARCHITECTURES[architecture]
     raise CheckpointError(
-        f"the architecture is not supported: {found}. Supported are {' and '.join(ARCHITECTURES)}"
+        f"the architecture is not supported: {', '.join(architectures) or 'none is named'}. "
+        f"Supported are {' and '.join(ARCHITECTURES)}"
     )
 
 
 def _refuse_unsupported(config: Mapping[str, Any], family: Family) -> None:
-    if family == "qwen2" and (
-        config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or [])
-    ):
+    layer_types = config.get("layer_types")
+    sliding = isinstance(layer_types, list) and "sliding_attention" in layer_types
+    if family == "qwen2" and (config.get("use_sliding_window") or sliding):
         raise CheckpointError("use_sliding_window is true; sliding-window attention is not supported")
     if config.get("mlp_bias"):
         raise CheckpointError("mlp_bias is true; biases in the feed-forward layers are not supported")
@@ -203,8 +205,9 @@ def _refuse_unsupported(config: Mapping[str, Any], family: Family) -> None:
         raise CheckpointError(f"hidden_act is {activation!r}; only 'silu' is supported")
     if config.get("partial_rotary_factor") not in (None, 1, 1.0):
         raise CheckpointError("partial_rotary_factor is set; only full rotary embedding is supported")
-    if config.get("quantization_config"):
-        method = config["quantization_config"].get("quant_method", "unnamed")
+    quantization = config.get("quantization_config")
+    if quantization:
+        method = quantization.get("quant_method") if isinstance(quantization, Mapping) else quantization
         raise CheckpointError(
             f"the weights are already quantized ({method}); export the original checkpoint and "
             "choose a precision with --precision"

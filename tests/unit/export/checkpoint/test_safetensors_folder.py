@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from support.checkpoints import CHAT_TEMPLATE, tiny_config, write_tiny_checkpoint
 
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
+from support.checkpoints import CHAT_TEMPLATE, tiny_config, write_tiny_checkpoint
 
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 
@@ -140,7 +140,9 @@ def test_a_shard_outside_the_folder_is_refused(tmp_path: Path, shard: str) -> No
             f"{QUERY} is stored as I8; expected one of F32, F16, BF16",
         ),
         (
-            lambda tensors: tensors.update({"model.layers.0.self_attn.q_norm.weight": np.ones(16, np.float32)}),
+            lambda tensors: tensors.update(
+                {"model.layers.0.self_attn.q_norm.weight": np.ones(16, np.float32)}
+            ),
             r"model\.layers\.0\.self_attn\.q_norm\.weight has no place in this architecture",
         ),
     ],

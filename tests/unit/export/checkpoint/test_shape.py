@@ -2,10 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from support.checkpoints import random_tensors, tiny_config
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.shape import ModelShape, RopeScaling
+from support.checkpoints import random_tensors, tiny_config
 
 LLAMA3_SCALING = {
     "rope_type": "llama3",
@@ -67,9 +69,7 @@ def test_llama_with_attention_bias_has_one_on_the_output_too() -> None:
 def test_reads_the_rope_parameters_of_transformers_5() -> None:
     config = tiny_config("llama")
     del config["rope_theta"]
-    shape = ModelShape.from_config(
-        {**config, "rope_parameters": {**LLAMA3_SCALING, "rope_theta": 500_000.0}}
-    )
+    shape = ModelShape.from_config({**config, "rope_parameters": {**LLAMA3_SCALING, "rope_theta": 500_000.0}})
     assert shape.rope_theta == 500_000.0
     assert shape.rope_scaling == RopeScaling("llama3", 8.0, 1.0, 4.0, 8192)
 
@@ -112,6 +112,7 @@ def test_frequencies_are_those_of_transformers(scaling: dict[str, object] | None
             "not supported: MistralForCausalLM. Supported are Qwen2ForCausalLM and LlamaForCausalLM",
         ),
         ({"architectures": None}, "not supported: none is named"),
+        ({"architectures": [["Qwen2ForCausalLM"]]}, "not supported: none is named"),
         ({"architectures": "Qwen2ForCausalLM"}, "not supported: none is named"),
         ({"use_sliding_window": True}, "sliding-window attention is not supported"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding-window attention"),
@@ -119,6 +120,7 @@ def test_frequencies_are_those_of_transformers(scaling: dict[str, object] | None
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'silu'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"quantization_config": {"quant_method": "gptq"}}, r"already quantized \(gptq\)"),
+        ({"quantization_config": "fp8"}, r"already quantized \(fp8\)"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "of type 'yarn'; supported are 'linear'"),
         ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "factor is 0.0; it must be greater"),
         ({"rope_scaling": {"rope_type": "linear"}}, "factor is missing"),
@@ -128,13 +130,31 @@ def test_frequencies_are_those_of_transformers(scaling: dict[str, object] | None
         ({"num_hidden_layers": True}, "num_hidden_layers is True; expected an integer"),
         ({"rms_norm_eps": "small"}, "rms_norm_eps is 'small'; expected a number"),
         ({"vocab_size": None}, "vocab_size is missing"),
-        ({"num_hidden_layers": 0}, "layers is 0; it must be greater than zero"),
-        ({"num_attention_heads": 0}, "it must be greater than zero"),
+        ({"num_hidden_layers": 0}, "layers is 0; it must be finite and greater than zero"),
+        ({"num_attention_heads": 0}, "must be finite and greater than zero"),
         ({"num_key_value_heads": 3}, "4 attention heads cannot share 3 key/value heads"),
         ({"head_dim": 15}, "head size is 15; rotary embedding needs an even one"),
         ({"rms_norm_eps": math.nan}, "norm_epsilon is nan"),
+        ({"rope_theta": math.inf}, "rope_theta is inf"),
     ],
 )
 def test_refuses_what_it_would_compute_wrongly(changes: dict[str, object], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         ModelShape.from_config({**tiny_config(), **changes})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=5,
+)
+FIELDS = [*tiny_config(), "rope_scaling", "rope_parameters", "layer_types", "quantization_config", "head_dim"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_whatever_a_config_says_the_error_is_a_checkpoint_error(changes: dict[str, object]) -> None:
+    try:
+        shape = ModelShape.from_config({**tiny_config("llama"), **changes})
+    except CheckpointError:
+        return
+    assert shape.head_size > 0
