@@ -8,6 +8,10 @@ from enum import Enum
 from archroute_server.router.policy import OTHER, PolicySet
 from archroute_server.router.trie import AnswerTrie
 
+Rows = Sequence[Sequence[float] | None]
+"""For each branch of a trie, the natural logarithm of the probability of each of its edges, normalised over
+the edges of that branch; None for a branch that the model was not run at."""
+
 
 class Outcome(Enum):
     """How a decision ended. Only `MATCHED` names a policy."""
@@ -30,8 +34,9 @@ class Decision:
     """What the router answers.
 
     `policy` and `models` are those of the matched policy: None and empty unless the outcome is `MATCHED`.
-    `probability` belongs to the greedy choice, whatever the outcome. `ranking` holds every answer, most
-    probable first; the greedy choice follows the likeliest token at each branch and need not lead it.
+    `probability` belongs to the greedy choice, whatever the outcome. `ranking` holds every answer whose
+    probability is known, most probable first: all of them, unless the model was not run at every branch. The
+    greedy choice follows the likeliest token at each branch and need not lead the ranking.
     """
 
     policy: str | None
@@ -43,40 +48,41 @@ class Decision:
 
 def decide(
     trie: AnswerTrie,
-    branch_log_probabilities: Sequence[Sequence[float]],
+    branch_log_probabilities: Rows,
     policies: PolicySet,
     min_probability: float = 0.0,
 ) -> Decision:
     """Decide among the answers of `trie`.
 
-    `branch_log_probabilities` holds, for each branch of the trie, the natural logarithm of the probability of
-    each of its edges, normalised over the edges of that branch. Raises `ValueError` if a row is missing, has
-    the wrong length, or holds a NaN.
+    Every branch on the way to the greedy answer needs its row. Raises `ValueError` if one is missing, has the
+    wrong length, or holds a NaN.
     """
     _check(trie, branch_log_probabilities)
     totals = answer_log_probabilities(trie, branch_log_probabilities)
     chosen = greedy_answer(trie, branch_log_probabilities)
     probability = math.exp(totals[chosen])
+    known = sorted(totals, key=lambda answer: (-totals[answer], answer))
     outcome = _outcome(trie.answers[chosen], probability, min_probability)
     matched = policies.policies[chosen] if outcome is Outcome.MATCHED else None
     return Decision(
         policy=matched.name if matched else None,
         outcome=outcome,
         probability=probability,
-        # The sort is stable: equally probable answers stay in declaration order.
-        ranking=tuple(
-            Ranked(trie.answers[answer], math.exp(totals[answer]))
-            for answer in sorted(range(len(totals)), key=totals.__getitem__, reverse=True)
-        ),
+        ranking=tuple(Ranked(trie.answers[answer], math.exp(totals[answer])) for answer in known),
         models=matched.models if matched else (),
     )
 
 
-def greedy_answer(trie: AnswerTrie, branch_log_probabilities: Sequence[Sequence[float]]) -> int:
-    """Follow the likeliest edge from the root, on a tie the one with the lowest token id."""
+def greedy_answer(trie: AnswerTrie, branch_log_probabilities: Rows) -> int:
+    """Follow the likeliest edge from the root, on a tie the one with the lowest token id.
+
+    Raises `ValueError` if a branch on the way has no row.
+    """
     index = 0
     while True:
         row = branch_log_probabilities[index]
+        if row is None:
+            raise ValueError(f"branch {index} is on the way to the greedy answer, but has no row")
         edge = trie.branches[index].edges[max(range(len(row)), key=row.__getitem__)]
         if edge.answer is not None:
             return edge.answer
@@ -84,15 +90,20 @@ def greedy_answer(trie: AnswerTrie, branch_log_probabilities: Sequence[Sequence[
         index = edge.branch
 
 
-def answer_log_probabilities(
-    trie: AnswerTrie, branch_log_probabilities: Sequence[Sequence[float]]
-) -> list[float]:
-    """Return the logarithm of each answer's probability: the sum along its path."""
-    arrived = [0.0] * len(trie.branches)
-    totals = [0.0] * len(trie.answers)
+def answer_log_probabilities(trie: AnswerTrie, branch_log_probabilities: Rows) -> dict[int, float]:
+    """Return the logarithm of each answer's probability: the sum along its path.
+
+    Answers behind a branch without a row are left out.
+    """
+    arrived: list[float | None] = [None] * len(trie.branches)
+    arrived[0] = 0.0
+    totals: dict[int, float] = {}
     for index, branch in enumerate(trie.branches):
-        for edge, log_probability in zip(branch.edges, branch_log_probabilities[index], strict=True):
-            total = arrived[index] + log_probability
+        row, so_far = branch_log_probabilities[index], arrived[index]
+        if row is None or so_far is None:
+            continue
+        for edge, log_probability in zip(branch.edges, row, strict=True):
+            total = so_far + log_probability
             if edge.answer is not None:
                 totals[edge.answer] = total
             elif edge.branch is not None:
@@ -106,12 +117,14 @@ def _outcome(answer: str, probability: float, min_probability: float) -> Outcome
     return Outcome.OTHER if answer == OTHER else Outcome.MATCHED
 
 
-def _check(trie: AnswerTrie, branch_log_probabilities: Sequence[Sequence[float]]) -> None:
+def _check(trie: AnswerTrie, branch_log_probabilities: Rows) -> None:
     if len(branch_log_probabilities) != len(trie.branches):
         raise ValueError(
             f"{len(trie.branches)} branches need as many rows, not {len(branch_log_probabilities)}"
         )
     for index, (branch, row) in enumerate(zip(trie.branches, branch_log_probabilities, strict=True)):
+        if row is None:
+            continue
         if len(row) != len(branch.edges):
             raise ValueError(
                 f"branch {index} has {len(branch.edges)} edges, but its row has {len(row)} values"
