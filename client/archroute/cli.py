@@ -40,17 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(entry_point: EntryPoint, arguments: Sequence[str]) -> int:
-    command: Command = entry_point.load()
     try:
-        parser = argparse.ArgumentParser(
-            prog=f"archroute {command.name}",
-            description=command.summary,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
+        command: Command = entry_point.load()
+    except ImportError as error:
+        return _fail(f"archroute: the command {entry_point.name!r} cannot be loaded: {error}", EXIT_ERROR)
+    try:
+        parser = argparse.ArgumentParser(prog=f"archroute {command.name}", description=command.summary)
         command.add_arguments(parser)
         return command.run(parser.parse_args(arguments))
     except CommandError as error:
-        return _fail(str(error), EXIT_ERROR)
+        return _fail(f"archroute: {error}", EXIT_ERROR)
     except ModuleNotFoundError as error:
         if command.extra is None or error.name is None or error.name.partition(".")[0] in _OWN_PACKAGES:
             raise
@@ -100,7 +99,7 @@ class _LazyHelpParser(argparse.ArgumentParser):
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"archroute: {message}\n" if status == EXIT_ERROR else f"{message}\n")
+    sys.stderr.write(f"{message}\n")
     return status
 
 

@@ -59,8 +59,9 @@ class Endpoint:
             InvalidRequestError: The address has no port or looks like a web address, or the timeout is not
                 above 0.
         """
-        # gRPC takes the last of several options of one name, so the caller's win.
-        return cls(_to_address(address), _to_seconds(timeout), (*_CHANNEL_OPTIONS, *options))
+        # Of several options of one name gRPC takes the first, so the caller's must replace ours.
+        merged = dict(_CHANNEL_OPTIONS) | dict(options)
+        return cls(_to_address(address), _to_seconds(timeout), tuple(merged.items()))
 
     def seconds(self, timeout: float | None) -> float:
         """The timeout of a call, in seconds: its own, or else the client's; `math.inf` for no limit.

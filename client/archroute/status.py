@@ -32,6 +32,10 @@ __all__ = ["Failure", "call_failure", "code_from_number", "route_failure"]
 # Where gRPC's richer error model puts a google.rpc.Status: https://grpc.io/docs/guides/error/
 DETAILS_KEY = "grpc-status-details-bin"
 
+# What grpc.aio puts over the status of a stream that ends while a message is being written to it, whatever
+# that status was: https://github.com/grpc/grpc/issues/36066
+_LOST_STATUS = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+
 _CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
 # What went wrong, where, and what to do. What the server said follows after a colon.
@@ -96,6 +100,9 @@ def call_failure(error: grpc.RpcError) -> Failure:
     The details are a serialized google.rpc.Status in the trailing metadata. Details that cannot be parsed
     are passed over, since the status beside them still says what happened.
     """
+    if (error.code(), error.details()) == _LOST_STATUS:
+        # That much is certain: the connection, or the server's end of the stream, is gone.
+        return Failure(grpc.StatusCode.UNAVAILABLE, "the stream ended while a request was being sent")
     reason = ""
     violations: list[FieldViolation] = []
     metadata: dict[str, str] = {}

@@ -101,7 +101,10 @@ class StreamSession:
         self._waiting.add(request_id)
         yield router_pb2.RouteStreamRequest(request_id=request_id, request=message)
 
-    def _receive(self, response: router_pb2.RouteStreamResponse) -> None:
+    def _receive(self, response: router_pb2.RouteStreamResponse | None) -> None:
+        # What grpc.aio gives for bytes that it cannot parse, where its blocking twin raises.
+        if response is None:
+            raise ProtocolError(f"an answer from {self._endpoint.address} cannot be parsed")
         request_id = response.request_id
         if request_id not in self._waiting:
             raise ProtocolError(f"{self._endpoint.address} answered {request_id!r}, which was not asked")

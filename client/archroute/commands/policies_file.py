@@ -66,5 +66,6 @@ def _load(path: Path) -> object:
         return yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    # ValueError: a date that is none, such as 2026-99-99, which PyYAML takes for one by its looks.
+    except (yaml.YAMLError, ValueError) as error:
         raise CommandError(f"{path} is not YAML: {error}") from error

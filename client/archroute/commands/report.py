@@ -49,10 +49,7 @@ def as_report(decision: Decision, stream: TextIO) -> str:
 
 
 def _headline(decision: Decision, *, bold: bool) -> str:
-    if decision.policy is None:
-        chosen = _OUTCOMES[decision.outcome]
-    else:
-        chosen = _printable(decision.policy)
+    chosen = _OUTCOMES[decision.outcome] if decision.policy is None else _printable(decision.policy)
     if bold:
         chosen = f"\x1b[1m{chosen}\x1b[0m"
     return f"{chosen}  {_percent(decision.probability).strip()}"
@@ -65,7 +62,9 @@ def _ranking(decision: Decision, block: str) -> list[str]:
     for name, ranked in zip(names, decision.ranking, strict=True):
         bar = block * round(ranked.probability * _BAR_WIDTH)
         padding = " " * (width - _columns(name))
-        lines.append(f"  {name}{padding}  {_percent(ranked.probability)}  {bar}".rstrip())
+        # The choice need not be the most probable: see `Decision.ranking`.
+        mark = ">" if ranked.policy == decision.policy else " "
+        lines.append(f"{mark} {name}{padding}  {_percent(ranked.probability)}  {bar}".rstrip())
     return lines
 
 

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from archroute.commands import Command, CommandError
 from archroute.commands.policies_file import read_policies
@@ -32,33 +31,30 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     conversation.add_argument(
         "--messages",
         metavar="FILE",
-        default=argparse.SUPPRESS,
         help='a conversation instead: a JSON list of {"role", "content"} messages; - reads standard input',
     )
     parser.add_argument(
         "--policies",
         metavar="FILE",
-        default=argparse.SUPPRESS,
         help="send the policies of this YAML file, instead of using those of the server",
     )
     parser.add_argument(
         "--policy-set",
         metavar="NAME",
-        default=argparse.SUPPRESS,
         help="which policy set, of the server or of --policies, if not its default",
     )
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
         default=os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS,
-        help=f"the server; the environment variable {ADDRESS_VARIABLE} sets it too",
+        help=f"the server (default: %(default)s; the environment variable {ADDRESS_VARIABLE} sets it too)",
     )
     parser.add_argument(
         "--top-k",
         metavar="N",
         type=_whole_number,
         default=0,
-        help="how much of the ranking to show; 0 shows all",
+        help="show only the N best of the ranking",
     )
     parser.add_argument(
         "--min-probability",
@@ -72,51 +68,50 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=_number("above 0", lambda value: value > 0),
         default=TIMEOUT,
-        help="how long to wait for the answer",
+        help="how long to wait for the answer (default: %(default)g)",
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        default=argparse.SUPPRESS,
         help="print the decision as one JSON document",
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    options = vars(arguments)
-    conversation = _conversation(options)
+    conversation = _conversation(arguments)
     try:
-        decision = _decide(conversation, options)
+        decision = _decide(conversation, arguments)
     except ArchrouteError as error:
         raise CommandError(str(error)) from error
     if decision.outcome is Outcome.UNRECOGNIZED:
         raise CommandError("the server gave an outcome that this version does not know; upgrade archroute")
-    print(as_document(decision) if options.get("json") else as_report(decision, sys.stdout))
+    print(as_document(decision) if arguments.json else as_report(decision, sys.stdout))
     return 0
 
 
-def _decide(conversation: Conversation, options: Mapping[str, Any]) -> Decision:
-    policy_set, policies = options.get("policy_set"), None
-    if "policies" in options:
-        policies, policy_set = read_policies(Path(options["policies"]), policy_set), None
-    with Router(options["address"], timeout=options["timeout"]) as router:
+def _decide(conversation: Conversation, arguments: argparse.Namespace) -> Decision:
+    policy_set, policies = arguments.policy_set, None
+    if arguments.policies is not None:
+        policies, policy_set = read_policies(Path(arguments.policies), policy_set), None
+    with Router(arguments.address, timeout=arguments.timeout) as router:
         return router.route(
             conversation,
             policy_set=policy_set,
             policies=policies,
-            top_k=options["top_k"],
-            min_probability=options["min_probability"],
+            top_k=arguments.top_k,
+            min_probability=arguments.min_probability,
         )
 
 
-def _conversation(options: Mapping[str, Any]) -> Conversation:
-    if "messages" not in options:
-        text: str = options["text"]
+def _conversation(arguments: argparse.Namespace) -> Conversation:
+    if arguments.messages is None:
+        text: str = arguments.text
         return _read("-") if text == "-" else text
-    source: str = options["messages"]
+    source: str = arguments.messages
     try:
         messages: list[Mapping[str, object]] = json.loads(_read(source))
     except json.JSONDecodeError as error:
+        # Without its cause, which holds the conversation.
         place = f"line {error.lineno}, column {error.colno}"
         raise CommandError(f"{_name(source)} is not JSON: {error.msg} at {place}") from None
     if not isinstance(messages, list):
@@ -131,7 +126,7 @@ def _read(source: str) -> str:
     except OSError as error:
         raise CommandError(f"cannot read {_name(source)}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        # Without its cause, which holds the conversation.
+        # Likewise.
         raise CommandError(f"{_name(source)} is not UTF-8: see byte {error.start}") from None
 
 
