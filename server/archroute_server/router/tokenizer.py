@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import tokenizers  # type: ignore[import-untyped]
+import tokenizers
 
 
 class TokenizerError(Exception):

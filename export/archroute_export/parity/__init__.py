@@ -1,0 +1,1 @@
+"""Parity: the exported graph against an independent reference, on fixed prompts."""

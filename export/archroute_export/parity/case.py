@@ -1,0 +1,56 @@
+"""ParityCase: a prompt and two of its answers, as sequences and as one tree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from archroute_server.router.answer import answer_trie
+from archroute_server.router.encoder import PromptEncoder
+from archroute_server.router.message import Message, Role
+from archroute_server.router.policy import Policy, PolicySet
+
+
+@dataclass(frozen=True, slots=True)
+class ParityCase:
+    """The tokens of a prompt, two answers to it, and the tokens to give logits for.
+
+    The reference reads prompt and answer as two plain sequences. The graph reads the first half of the
+    prompt, then on top of that cache the rest with both answers as a tree, so that one comparison
+    covers the cache, the positions, the attention bias, `select` and `candidates`.
+    """
+
+    prompt: tuple[int, ...]
+    answers: tuple[tuple[int, ...], tuple[int, ...]]
+    candidates: npt.NDArray[np.int64]
+
+
+def fixed_cases(encoder: PromptEncoder, end_of_turn: int) -> list[ParityCase]:
+    """Return the cases that every export is checked on, in the prompt that its users will send."""
+    content = yaml.safe_load((resources.files(__package__) / "prompts.yaml").read_text(encoding="utf-8"))
+    policies = PolicySet("parity", tuple(Policy(**policy) for policy in content["policies"]))
+    trie = answer_trie(policies, encoder.variant, encoder.tokenizer, end_of_turn)
+    # Every token of every answer: more columns to compare than the choices alone.
+    candidates = np.unique(np.concatenate([np.array(sequence, np.int64) for sequence in trie.sequences]))
+    return [
+        ParityCase(
+            tuple(encoder.encode(policies, _messages(conversation["messages"])).token_ids),
+            (
+                _answer(trie.answers, trie.sequences, conversation["answers"][0]),
+                _answer(trie.answers, trie.sequences, conversation["answers"][1]),
+            ),
+            candidates,
+        )
+        for conversation in content["conversations"]
+    ]
+
+
+def _messages(messages: Sequence[dict[str, str]]) -> list[Message]:
+    return [Message(Role[message["role"].upper()], message["text"]) for message in messages]
+
+
+def _answer(names: Sequence[str], sequences: Sequence[tuple[int, ...]], name: str) -> tuple[int, ...]:
+    return sequences[names.index(name)]

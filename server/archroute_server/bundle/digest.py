@@ -1,0 +1,17 @@
+"""SHA-256 digests of files and bytes."""
+
+import hashlib
+from pathlib import Path
+
+from archroute_server.bundle.manifest import FileDigest
+
+
+def digest_of(content: bytes) -> str:
+    """Return `sha256:<hex>` of `content`."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def digest_file(path: Path) -> FileDigest:
+    """Read `path` once, in pieces, and return its digest and size. Raises `OSError`."""
+    with path.open("rb") as file:
+        return FileDigest(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)

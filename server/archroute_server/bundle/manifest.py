@@ -1,0 +1,132 @@
+"""The manifest of a bundle: what model it is, how it must be spoken to, and the digest of every file.
+
+`manifest.json` stands beside the files that it lists:
+
+    model.onnx        the graph
+    model.onnx.data   its weights (external data)
+    tokenizer.json    the tokenizer, in the format of the `tokenizers` library
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from archroute_server.bundle.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+GRAPH_FILE = "model.onnx"
+WEIGHTS_FILE = "model.onnx.data"
+TOKENIZER_FILE = "tokenizer.json"
+
+PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of the manifest; a field that this version does not know is an error."""
+
+
+class Source(_Part, frozen=True):
+    """The checkpoint that was exported."""
+
+    name: str
+    kind: Literal["safetensors", "gguf"]
+    digest: str
+
+
+class ModelDimensions(_Part, frozen=True):
+    """What the server must know of the model to feed it."""
+
+    family: str
+    layers: int
+    hidden_size: int
+    attention_heads: int
+    key_value_heads: int
+    head_size: int
+    vocabulary_size: int
+    maximum_positions: int
+
+
+class PromptContract(_Part, frozen=True):
+    """How a conversation is put to the model.
+
+    `chat_frame` holds the segments that `router.frame.ChatFrame.from_json` reads;
+    `rendered_chat_frame` is the same as one text, for people.
+    """
+
+    variant: str
+    chat_frame: list[dict[str, Any]]
+    rendered_chat_frame: str
+    end_of_turn: int
+
+
+class FileDigest(_Part, frozen=True):
+    """SHA-256 in hexadecimal and size of one file of the bundle."""
+
+    sha256: str
+    bytes: int
+
+
+class ParityReport(_Part, frozen=True):
+    """How far the graph's logits were from the reference's when it was exported.
+
+    Logits are those of every candidate token at every selected position of the fixed prompts;
+    `relative_error` is the root mean square of their differences over their standard deviation,
+    and `same_choice` the share of positions where the likeliest candidate is the same.
+    """
+
+    reference: str
+    prompts: int
+    positions: int
+    max_error: float
+    relative_error: float
+    same_choice: float
+    bound: float
+
+
+class Manifest(_Part, frozen=True):
+    """The whole manifest. A bundle's identity is the digest of these bytes."""
+
+    schema_version: int
+    created_by: str
+    exporter: Literal["archroute", "optimum"]
+    source: Source
+    model: ModelDimensions
+    precision: PrecisionName
+    prompt: PromptContract
+    files: dict[str, FileDigest]
+    parity: ParityReport
+
+    def encode(self) -> bytes:
+        """Return the manifest as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def decode(cls, content: bytes, path: str) -> "Manifest":
+        """Read a manifest; `path` names it in errors.
+
+        Raises `BundleError` for JSON that is malformed, a schema version of the future, and
+        fields that are missing, unknown or of the wrong type.
+        """
+        try:
+            version = msgspec.json.decode(content, type=_Version).schema_version
+        except msgspec.DecodeError as error:
+            raise BundleError(f"{path} is not a bundle's manifest: {error}") from error
+        if version != SCHEMA_VERSION:
+            advice = (
+                "install a newer archroute" if version > SCHEMA_VERSION else "export the checkpoint again"
+            )
+            raise BundleError(
+                f"{path} has schema version {version}, but this archroute reads version {SCHEMA_VERSION}: "
+                f"{advice}"
+            )
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except msgspec.DecodeError as error:
+            raise BundleError(f"{path}: {error}; export the checkpoint again") from error
+
+
+class _Version(msgspec.Struct):
+    """The one field that every version of the schema has."""
+
+    schema_version: int

@@ -1,0 +1,18 @@
+"""Decoded: what running the model over a trie gave."""
+
+from dataclasses import dataclass
+
+from archroute_server.engine.branch_probabilities import Row
+from archroute_server.runtime.kv_cache import KeyValueCache
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Log probabilities at the branches of a trie, as `router.decision.decide` takes them.
+
+    A branch that the model was not run at is None. `cache` begins with the prompt's tokens.
+    """
+
+    branches: tuple[Row | None, ...]
+    forward_passes: int
+    cache: KeyValueCache

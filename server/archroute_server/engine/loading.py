@@ -1,0 +1,46 @@
+"""From a bundle on disk to an engine that decides."""
+
+from pathlib import Path
+
+from archroute_server.bundle.bundle import open_bundle
+from archroute_server.bundle.errors import BundleError
+from archroute_server.engine.engine import Engine, Identity, Limits
+from archroute_server.router.encoder import PromptEncoder
+from archroute_server.router.frame import ChatFrame, ChatFrameError
+from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
+from archroute_server.router.tokenizer import Tokenizer, TokenizerError
+from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.session import Session
+
+
+def load_engine(
+    folder: Path, *, provider: str, threads: int, max_prompt_tokens: int, limits: Limits | None = None
+) -> Engine:
+    """Open the bundle in `folder`, check every file of it, and load it on `provider`.
+
+    `threads` is how many the model computes with, 0 for one on each physical core. Prompts are cut to
+    `max_prompt_tokens`, or to what the model's positions allow if that is less.
+
+    Raises `BundleError` for a bundle that is incomplete, altered or not understood, and
+    `RuntimeLoadError` for a provider or graph that does not load.
+    """
+    limits = limits or Limits()
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    chosen = choose_provider(provider, manifest.precision, available_providers())
+    # Answers are read behind the prompt and need positions too.
+    budget = min(max_prompt_tokens, manifest.model.maximum_positions - limits.tree_tokens)
+    try:
+        encoder = PromptEncoder(
+            PromptVariant.load(manifest.prompt.variant),
+            ChatFrame.from_json(manifest.prompt.chat_frame),
+            Tokenizer.from_file(bundle.tokenizer),
+            budget,
+        )
+    except UnknownPromptVariant as error:
+        raise BundleError(f"{folder}: {error}; install a newer archroute") from error
+    except (ChatFrameError, TokenizerError) as error:
+        raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
+    session = Session(bundle.graph, manifest.model, chosen, threads)
+    identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name)
+    return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits)

@@ -1,0 +1,1 @@
+"""Running the graph: the only room that imports ONNX Runtime."""

@@ -1,0 +1,86 @@
+"""Execution providers: which there are, and which one a session gets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnxruntime as ort
+
+from archroute_server.runtime.errors import RuntimeLoadError
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One way to run the graph.
+
+    `precisions` are those that it runs well; `install` says how to get it.
+    """
+
+    name: str
+    onnxruntime_name: str
+    precisions: frozenset[str]
+    install: str
+
+
+# In the order in which `auto` prefers them.
+PROVIDERS: tuple[Provider, ...] = (
+    Provider(
+        "tensorrt",
+        "TensorrtExecutionProvider",
+        frozenset({"fp32", "fp16"}),
+        "pip install 'archroute[gpu]' and the TensorRT 10 libraries, on a machine with an NVIDIA GPU",
+    ),
+    Provider(
+        "cuda",
+        "CUDAExecutionProvider",
+        frozenset({"fp32", "fp16"}),
+        "pip install 'archroute[gpu]', on a machine with an NVIDIA GPU",
+    ),
+    Provider(
+        "cpu",
+        "CPUExecutionProvider",
+        frozenset({"fp32", "fp16", "int8", "int4"}),
+        "pip install 'archroute[server]'",
+    ),
+)
+PROVIDER_NAMES = (AUTO, *(provider.name for provider in reversed(PROVIDERS)))
+
+
+def available_providers() -> list[str]:
+    """Return ONNX Runtime's names of the providers that the installed build has."""
+    names: list[str] = ort.get_available_providers()
+    return names
+
+
+def choose_provider(wanted: str, precision: str, available: Sequence[str]) -> Provider:
+    """Return the provider to run a bundle of `precision` on.
+
+    `available` are ONNX Runtime's names of the providers that this build has. `auto` takes the CUDA
+    provider where there is one and the precision suits it, and the CPU otherwise; TensorRT builds its
+    engines for minutes, so it is only taken when it is named.
+
+    Raises `RuntimeLoadError` for an unknown name, a provider that this build lacks, and a precision that
+    the provider does not run.
+    """
+    if wanted == AUTO:
+        return next(
+            provider
+            for provider in PROVIDERS
+            if provider.name != "tensorrt"
+            and provider.onnxruntime_name in available
+            and precision in provider.precisions
+        )
+    provider = next((provider for provider in PROVIDERS if provider.name == wanted), None)
+    if provider is None:
+        raise RuntimeLoadError(f"there is no provider {wanted!r}; choose one of {', '.join(PROVIDER_NAMES)}")
+    if provider.onnxruntime_name not in available:
+        raise RuntimeLoadError(
+            f"this ONNX Runtime has no {provider.onnxruntime_name}: {provider.install}, or use --provider cpu"
+        )
+    if precision not in provider.precisions:
+        raise RuntimeLoadError(
+            f"the {provider.name} provider does not run a bundle of precision {precision}: export one with "
+            f"--precision {' or '.join(sorted(provider.precisions))}, or use --provider cpu"
+        )
+    return provider

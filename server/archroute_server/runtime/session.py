@@ -1,0 +1,89 @@
+"""Session: one ONNX Runtime session over a bundle's graph."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from archroute_server.bundle.manifest import ModelDimensions
+from archroute_server.runtime.errors import RuntimeLoadError
+from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.kv_cache import Array, KeyValueCache
+from archroute_server.runtime.providers import Provider
+
+
+class Session:
+    """Runs forward passes, one at a time: ONNX Runtime uses all threads for each.
+
+    `run` releases the GIL while the model runs, so it belongs on a thread of its own.
+    """
+
+    def __init__(self, graph: Path, dimensions: ModelDimensions, provider: Provider, threads: int) -> None:
+        """Load the graph on `provider`, with `threads` threads (0: one for each physical core).
+
+        Raises `RuntimeLoadError` if ONNX Runtime refuses it.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            self._session = ort.InferenceSession(graph, options, providers=[provider.onnxruntime_name])
+        except Exception as error:
+            raise RuntimeLoadError(f"ONNX Runtime cannot load {graph}: {error}") from error
+        loaded = self._session.get_providers()
+        if provider.onnxruntime_name not in loaded:
+            # ONNX Runtime falls back to the CPU with no more than a line on stderr.
+            raise RuntimeLoadError(
+                f"the {provider.name} provider did not load (ONNX Runtime has {', '.join(loaded)} instead): "
+                f"{provider.install}, or use --provider cpu"
+            )
+        self.provider = provider
+        self.dimensions = dimensions
+        types = {node.name: node.type for node in self._session.get_inputs()}
+        half = types["attention_bias"] == "tensor(float16)"
+        self._float_type = np.dtype(np.float16 if half else np.float32)
+        # Finite, so that no arithmetic on it gives NaN.
+        self._hidden = self._float_type.type(-3e4 if half else -1e9)
+        self._binding = self._session.io_binding()
+
+    def empty_cache(self) -> KeyValueCache:
+        """Return a cache of no tokens."""
+        return KeyValueCache(tuple(self._cache_array(0) for _ in range(2 * self.dimensions.layers)))
+
+    def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
+        """Run one forward pass: logits `[M, C]`, and the cache of all P + N tokens.
+
+        The past is read where it lies, and the graph writes into the arrays that are returned.
+        """
+        new = len(forward.token_ids)
+        total = past.tokens + new
+        bias = np.where(forward.visible, self._float_type.type(0), self._hidden)
+        logits = np.empty((len(forward.select), len(forward.candidates)), np.float32)
+        present = KeyValueCache(tuple(self._cache_array(total) for _ in past.arrays))
+        inputs: dict[str, Array] = {
+            "input_ids": forward.token_ids[None],
+            "position_ids": forward.positions[None],
+            "attention_bias": bias[None, None],
+            "select": forward.select,
+            "candidates": forward.candidates,
+        }
+        inputs.update(zip(self._names("past"), past.arrays, strict=True))
+        outputs: dict[str, Array] = {"logits": logits}
+        outputs.update(zip(self._names("present"), present.arrays, strict=True))
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+        for name, array in inputs.items():
+            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        for name, array in outputs.items():
+            self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
+        self._session.run_with_iobinding(self._binding)
+        return logits, present
+
+    def _names(self, side: str) -> Iterator[str]:
+        for layer in range(self.dimensions.layers):
+            yield f"{side}.{layer}.key"
+            yield f"{side}.{layer}.value"
+
+    def _cache_array(self, tokens: int) -> Array:
+        sizes = (1, self.dimensions.key_value_heads, tokens, self.dimensions.head_size)
+        return np.empty(sizes, self._float_type)
