@@ -1,0 +1,1 @@
+"""What the server tells the people who run it."""
