@@ -1,0 +1,1 @@
+"""The protocol: gRPC in front, one service behind. The only room that knows gRPC."""

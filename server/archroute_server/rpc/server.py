@@ -1,0 +1,101 @@
+"""The gRPC server: the service, health and reflection on one address."""
+
+import asyncio
+import contextlib
+
+import grpc
+from grpc_health.v1 import health, health_pb2
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from archroute_server.rpc.address import Address, AddressUnavailable
+from archroute_server.rpc.service import RouterService
+from archroute_server.rpc.servicer import SERVICE_NAME, RouterServicer
+from archroute_server.rpc.wire import GRPC_LIMIT_FACTOR
+from archroute_server.telemetry.access_log import AccessLog
+
+# "" stands for the server as a whole.
+HEALTH_SERVICES = ("", SERVICE_NAME)
+
+# What a call gets to deliver its last answer once everything that decides is over.
+LAST_WORDS_SECONDS = 1.0
+
+_CHANNEL_OPTIONS = (
+    # With it, a second server on the same port would bind silently and take half of the calls.
+    ("grpc.so_reuseport", 0),
+    # Find connections that died without a word, and let callers do the same, idle ones too.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+class RpcServer:
+    """A gRPC server whose health is NOT_SERVING until `open_for_calls` and again from `drain` on."""
+
+    def __init__(
+        self,
+        service: RouterService,
+        access_log: AccessLog,
+        *,
+        max_message_bytes: int,
+        stream_concurrency: int,
+    ) -> None:
+        self._service = service
+        self._servicer = RouterServicer(
+            service,
+            access_log,
+            max_message_bytes=max_message_bytes,
+            stream_concurrency=stream_concurrency,
+        )
+        self._health = health.aio.HealthServicer()
+        self._stopping: asyncio.Task[None] | None = None
+        self._server = grpc.aio.server(
+            options=(
+                *_CHANNEL_OPTIONS,
+                ("grpc.max_receive_message_length", max_message_bytes * GRPC_LIMIT_FACTOR),
+            )
+        )
+        self._server.add_generic_rpc_handlers((self._servicer.handler(),))
+        add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+
+    async def start(self, address: Address) -> Address:
+        """Listen on `address` and answer health checks; return it with the port that was taken.
+
+        Raises `AddressUnavailable`, `PortInUse` among them.
+        """
+        address.check_available()
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        try:
+            port = self._server.add_insecure_port(str(address))
+        except RuntimeError as error:
+            raise AddressUnavailable(f"cannot listen on {address}: {error}") from error
+        await self._server.start()
+        return address.with_port(port)
+
+    async def open_for_calls(self) -> None:
+        """Report SERVING."""
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self, seconds: float) -> None:
+        """Report NOT_SERVING, take no more calls, and wait at most `seconds` for those under way."""
+        await self._health.enter_graceful_shutdown()
+        self._service.stop()
+        self._stopping = asyncio.create_task(self._server.stop(seconds + LAST_WORDS_SECONDS))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._servicer.idle()
+
+    async def stop(self) -> None:
+        """End what is left, such as callers that watch the health, and close the address."""
+        await self._server.stop(LAST_WORDS_SECONDS)
+        if self._stopping is not None:
+            await self._stopping
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in HEALTH_SERVICES:
+            await self._health.set(name, status)

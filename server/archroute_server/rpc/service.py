@@ -1,0 +1,107 @@
+"""The service without its transport: requests in, responses out, errors raised."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from archroute.v1 import router_pb2
+from archroute_server.engine.answer import Answer
+from archroute_server.engine.engine import Identity
+from archroute_server.router.errors import InvalidRequest
+from archroute_server.router.message import Message
+from archroute_server.router.policy import PolicySet
+from archroute_server.router.policy_sets import PolicySets
+from archroute_server.rpc.convert import (
+    find_policy_set,
+    in_request_terms,
+    read_question,
+    write_policy_set,
+    write_response,
+    write_summary,
+)
+from archroute_server.rpc.errors import ServerStarting, ServerStopping
+from archroute_server.telemetry.access_log import AccessEntry
+
+
+class DecidingEngine(Protocol):
+    """What the service needs of an engine."""
+
+    @property
+    def identity(self) -> Identity:
+        """What decides: the bundle, its prompt variant, the provider."""
+
+    async def decide(
+        self, policies: PolicySet, messages: Sequence[Message], *, min_probability: float = 0.0
+    ) -> Answer:
+        """Decide one conversation. Raises `InvalidRequest` and `EngineClosed`."""
+
+
+class RouterService:
+    """Answers the four methods of the protocol.
+
+    Decisions are made from `open`, which gives it an engine, until `stop`.
+    """
+
+    def __init__(self, policy_sets: PolicySets) -> None:
+        self._policy_sets = policy_sets
+        self._engine: DecidingEngine | None = None
+        self.stopping = asyncio.Event()
+        """Set once no further requests are taken."""
+
+    def open(self, engine: DecidingEngine) -> None:
+        """Decide requests with `engine` from now on."""
+        self._engine = engine
+
+    def stop(self) -> None:
+        """Refuse further requests; those under way go on."""
+        self.stopping.set()
+
+    async def route(self, request: router_pb2.RouteRequest, entry: AccessEntry) -> router_pb2.RouteResponse:
+        """Decide one conversation. Raises what `rpc.status` has in its table."""
+        if self.stopping.is_set():
+            raise ServerStopping
+        if self._engine is None:
+            raise ServerStarting
+        question = read_question(request, self._policy_sets)
+        entry.add(policy_set=question.policies.name)
+        entry.add_conversation(question.messages)
+        try:
+            answer = await self._engine.decide(
+                question.policies, question.messages, min_probability=question.min_probability
+            )
+        except InvalidRequest as error:
+            raise in_request_terms(error, request) from error
+        entry.add(
+            outcome=answer.decision.outcome.name,
+            policy=answer.decision.policy,
+            probability=round(answer.decision.probability, 6),
+            prompt_tokens=answer.tokens.prompt,
+            cached_tokens=answer.tokens.cached,
+            dropped_tokens=answer.tokens.dropped,
+            dropped_messages=answer.tokens.dropped_messages,
+            forward_passes=answer.tokens.forward_passes,
+            queue_ms=_milliseconds(answer.timings.queue),
+            tokenize_ms=_milliseconds(answer.timings.tokenize),
+            inference_ms=_milliseconds(answer.timings.inference),
+        )
+        return write_response(answer, question, request, self._engine.identity, entry.elapsed())
+
+    async def list_policy_sets(
+        self, _request: router_pb2.ListPolicySetsRequest, _entry: AccessEntry
+    ) -> router_pb2.ListPolicySetsResponse:
+        """Name the policy sets that this server holds."""
+        names = self._policy_sets.names()
+        return router_pb2.ListPolicySetsResponse(
+            policy_sets=[write_summary(self._policy_sets.get(name), self._policy_sets) for name in names]
+        )
+
+    async def get_policy_set(
+        self, request: router_pb2.GetPolicySetRequest, _entry: AccessEntry
+    ) -> router_pb2.GetPolicySetResponse:
+        """Show one policy set whole."""
+        policy_set = find_policy_set(request.name, self._policy_sets)
+        return router_pb2.GetPolicySetResponse(policy_set=write_policy_set(policy_set))
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,126 @@
+"""Errors to statuses: one table, for unary calls and for the answers of a stream."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from archroute.v1 import router_pb2
+from archroute_server.engine.errors import EngineClosed
+from archroute_server.router.errors import InvalidRequest, PolicySetNotFound, Violation
+from archroute_server.rpc.errors import (
+    MalformedRequest,
+    MessageTooLarge,
+    NoDefaultPolicySet,
+    ServerStarting,
+    ServerStopping,
+)
+
+ERROR_DOMAIN = "archroute"
+DETAILS_KEY = "grpc-status-details-bin"
+
+# A status travels in trailing metadata, of which a gRPC client accepts 8 KiB by default: the message twice
+# (percent-encoded, and in the details) and the violations, these in base64. `InvalidRequest` bounds how many
+# violations there are.
+MAX_MESSAGE_BYTES = 512
+MAX_FIELD_BYTES = 96
+MAX_DESCRIPTION_BYTES = 224
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRule:
+    """How errors of one class are told to the caller. `reason` is stable and made for programs."""
+
+    code: grpc.StatusCode
+    reason: str
+
+
+STATUS_RULES: Mapping[type[Exception], StatusRule] = {
+    InvalidRequest: StatusRule(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    MalformedRequest: StatusRule(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
+    MessageTooLarge: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
+    PolicySetNotFound: StatusRule(grpc.StatusCode.NOT_FOUND, "POLICY_SET_NOT_FOUND"),
+    NoDefaultPolicySet: StatusRule(grpc.StatusCode.FAILED_PRECONDITION, "NO_DEFAULT_POLICY_SET"),
+    ServerStarting: StatusRule(grpc.StatusCode.UNAVAILABLE, "SERVER_STARTING"),
+    ServerStopping: StatusRule(grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
+    EngineClosed: StatusRule(grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
+}
+"""The errors that are made for callers. The message of any other exception never reaches one."""
+
+INTERNAL = StatusRule(grpc.StatusCode.INTERNAL, "INTERNAL")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as the caller sees it, small enough for a status.
+
+    `error_id` is set if the error was not foreseen: the message names it, and so must the log.
+    """
+
+    rule: StatusRule
+    message: str
+    violations: tuple[Violation, ...] = ()
+    error_id: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        """Look the error up in the table; what is not in it is an internal error with an id."""
+        for error_class in type(error).__mro__:
+            if (rule := STATUS_RULES.get(error_class)) is not None:
+                violations = error.violations if isinstance(error, InvalidRequest) else ()
+                message = shorten(str(error), MAX_MESSAGE_BYTES)
+                return cls(rule, message, tuple(map(_bounded, violations)))
+        error_id = uuid.uuid4().hex
+        return cls(INTERNAL, f"internal error {error_id}; the server's log says more", error_id=error_id)
+
+    def to_status(self) -> Status:
+        """Return the status with its details: ErrorInfo always, BadRequest if fields are wrong."""
+        details: list[BadRequest | ErrorInfo] = [ErrorInfo(reason=self.rule.reason, domain=ERROR_DOMAIN)]
+        if self.violations:
+            wrong = [
+                BadRequest.FieldViolation(field=violation.field, description=violation.description)
+                for violation in self.violations
+            ]
+            details.append(BadRequest(field_violations=wrong))
+        status = Status(code=self.rule.code.value[0], message=self.message)
+        for detail in details:
+            packed = Any()
+            packed.Pack(detail)
+            status.details.append(packed)
+        return status
+
+    def to_route_error(self) -> router_pb2.RouteError:
+        """Return the same for one request of a stream."""
+        return router_pb2.RouteError(
+            code=self.rule.code.value[0],
+            reason=self.rule.reason,
+            message=self.message,
+            field_violations=[
+                router_pb2.FieldViolation(field=violation.field, description=violation.description)
+                for violation in self.violations
+            ],
+        )
+
+    async def abort(self, context: grpc.aio.ServicerContext[object, object]) -> NoReturn:
+        """End the call with this status."""
+        details = ((DETAILS_KEY, self.to_status().SerializeToString()),)
+        await context.abort(self.rule.code, self.message, details)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut `text` to at most `limit` bytes of UTF-8, with an ellipsis where it was cut."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    return encoded[: limit - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def _bounded(violation: Violation) -> Violation:
+    return Violation(
+        shorten(violation.field, MAX_FIELD_BYTES), shorten(violation.description, MAX_DESCRIPTION_BYTES)
+    )

@@ -1,0 +1,42 @@
+"""A real server on a real socket, in front of an engine without a model."""
+
+import io
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import pytest
+
+from archroute.v1.router_pb2_grpc import RouterServiceStub
+from archroute_server.rpc.address import Address
+from archroute_server.telemetry.logging import SERVER_LOGGER, LogFormat, configure_logging
+from support.fake_engine import FakeEngine
+from support.rpc_calls import Log, Served, new_server
+
+
+@pytest.fixture
+async def served(log: Log) -> AsyncIterator[Served]:
+    server, service = new_server()
+    address = await server.start(Address("127.0.0.1", 0))
+    engine = FakeEngine()
+    service.open(engine)
+    await server.open_for_calls()
+    async with grpc.aio.insecure_channel(str(address)) as channel:
+        yield Served(server, service, engine, address, channel, RouterServiceStub(channel))
+    await server.drain(0)
+    await engine.close(grace=0)
+    await server.stop()
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """Log to memory, libraries too."""
+    root, own = logging.getLogger(), logging.getLogger(SERVER_LOGGER)
+    handlers, root_level, own_level = root.handlers[:], root.level, own.level
+    stream = io.StringIO()
+    configure_logging(LogFormat.JSON, "debug", stream=stream)
+    yield Log(stream)
+    root.handlers[:] = handlers
+    root.setLevel(root_level)
+    own.setLevel(own_level)
+    logging.captureWarnings(capture=False)

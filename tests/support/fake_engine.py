@@ -1,0 +1,90 @@
+"""An engine without a model: decides for the first policy, and can be held or made to fail."""
+
+import asyncio
+from collections.abc import Sequence
+
+from archroute_server.engine.answer import Answer, Timings, TokenUsage
+from archroute_server.engine.engine import Identity
+from archroute_server.engine.errors import EngineClosed
+from archroute_server.router.conversation import rank
+from archroute_server.router.decision import Decision, Outcome, Ranked
+from archroute_server.router.message import Message
+from archroute_server.router.policy import OTHER, PolicySet
+
+PROBABILITY = 0.75
+
+
+class Hold:
+    """Keeps a decision waiting, and tells what happens to it."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.release = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+
+class FakeEngine:
+    def __init__(self, identity: Identity | None = None) -> None:
+        self.identity = identity or Identity("sha256:0123", "arch-router/model-card", "cpu")
+        self.decided: list[tuple[PolicySet, tuple[Message, ...]]] = []
+        self.closed = asyncio.Event()
+        self._holds: dict[str, Hold] = {}
+        self._failures: dict[str, Exception] = {}
+
+    def hold(self, text: str) -> Hold:
+        """Let decisions on conversations that end with `text` wait."""
+        return self._holds.setdefault(text, Hold())
+
+    def fail(self, text: str, error: Exception) -> None:
+        """Let decisions on conversations that end with `text` raise."""
+        self._failures[text] = error
+
+    async def decide(
+        self, policies: PolicySet, messages: Sequence[Message], *, min_probability: float = 0.0
+    ) -> Answer:
+        if self.closed.is_set():
+            raise EngineClosed
+        rank(messages)  # the errors of the real one
+        text = messages[-1].text
+        if (hold := self._holds.get(text)) is not None:
+            await self._wait(hold)
+        if (error := self._failures.get(text)) is not None:
+            raise error
+        self.decided.append((policies, tuple(messages)))
+        return _answer(policies, min_probability)
+
+    async def close(self, grace: float) -> None:
+        self.closed.set()
+
+    async def _wait(self, hold: Hold) -> None:
+        hold.started.set()
+        release = asyncio.ensure_future(hold.release.wait())
+        closed = asyncio.ensure_future(self.closed.wait())
+        try:
+            await asyncio.wait({release, closed}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            hold.cancelled.set()
+            raise
+        finally:
+            release.cancel()
+            closed.cancel()
+        if self.closed.is_set():
+            raise EngineClosed
+
+
+def _answer(policies: PolicySet, min_probability: float) -> Answer:
+    first = policies.policies[0]
+    matched = min_probability <= PROBABILITY
+    rest = [policy.name for policy in policies.policies[1:]] + [OTHER]
+    others = tuple(Ranked(name, (1 - PROBABILITY) / len(rest)) for name in rest)
+    return Answer(
+        decision=Decision(
+            policy=first.name if matched else None,
+            outcome=Outcome.MATCHED if matched else Outcome.LOW_CONFIDENCE,
+            probability=PROBABILITY,
+            ranking=(Ranked(first.name, PROBABILITY), *others),
+            models=first.models if matched else (),
+        ),
+        tokens=TokenUsage(prompt=120, cached=100, dropped=7, dropped_messages=2, forward_passes=1),
+        timings=Timings(queue=0.001, tokenize=0.002, inference=0.25),
+    )

@@ -1,0 +1,107 @@
+"""Policies, requests and refusals for tests of the protocol."""
+
+import io
+import json
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from archroute.v1 import router_pb2
+from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.policy_sets import PolicySets
+from archroute_server.rpc.address import Address
+from archroute_server.rpc.server import RpcServer
+from archroute_server.rpc.service import RouterService
+from archroute_server.telemetry.access_log import AccessLog
+from support.fake_engine import FakeEngine
+
+CODING = PolicySet(
+    "coding",
+    (
+        Policy("code", "Writing and changing code.", ("large", "small")),
+        Policy("review", "Reading code.", ("small",)),
+    ),
+)
+TALKING = PolicySet("talking", (Policy("talk", "Small talk."),))
+POLICY_SETS = PolicySets([CODING, TALKING], default_name="coding")
+
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+STREAM_CONCURRENCY = 3
+
+
+@dataclass
+class Served:
+    """A server that decides, and a caller of it."""
+
+    server: RpcServer
+    service: RouterService
+    engine: FakeEngine
+    address: Address
+    channel: grpc.aio.Channel
+    stub: Any  # the generated stub has no types
+
+
+@dataclass
+class Log:
+    """What the process logged, as JSON."""
+
+    stream: io.StringIO
+
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.text().splitlines()]
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def worst(self) -> set[str]:
+        return {line["level"] for line in self.lines()} & {"warning", "error", "critical"}
+
+
+@dataclass
+class Refusal:
+    """A failed call as the caller sees it."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    fields: dict[str, str]
+
+
+def new_server(policy_sets: PolicySets = POLICY_SETS) -> tuple[RpcServer, RouterService]:
+    service = RouterService(policy_sets)
+    server = RpcServer(
+        service,
+        AccessLog(),
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        stream_concurrency=STREAM_CONCURRENCY,
+    )
+    return server, service
+
+
+def user(text: str) -> router_pb2.Message:
+    return router_pb2.Message(role=router_pb2.ROLE_USER, parts=[router_pb2.Part(text=text)])
+
+
+def ask(text: str, **fields: Any) -> router_pb2.RouteRequest:
+    return router_pb2.RouteRequest(messages=[user(text)], **fields)
+
+
+async def refusal(call: Awaitable[object]) -> Refusal:
+    """Await a call that must fail, and check that the parts of its status agree."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = caught.value
+    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    assert (status.code, status.message) == (error.code().value[0], error.details())
+    info, bad_request = ErrorInfo(), BadRequest()
+    for detail in status.details:
+        assert detail.Unpack(info) or detail.Unpack(bad_request)
+    assert info.domain == "archroute"
+    fields = {violation.field: violation.description for violation in bad_request.field_violations}
+    return Refusal(error.code(), error.details() or "", info.reason, fields)

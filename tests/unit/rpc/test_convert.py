@@ -1,0 +1,174 @@
+import math
+
+import pytest
+
+from archroute.v1 import router_pb2
+from archroute_server.engine.answer import Answer, Timings, TokenUsage
+from archroute_server.engine.engine import Identity
+from archroute_server.router.decision import Decision, Outcome, Ranked
+from archroute_server.router.errors import InvalidRequest, PolicySetNotFound, Violation
+from archroute_server.router.message import Message, Role
+from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.policy_sets import PolicySets
+from archroute_server.rpc.convert import (
+    OUTCOMES,
+    ROLES,
+    Question,
+    in_request_terms,
+    read_question,
+    write_response,
+)
+from archroute_server.rpc.errors import NoDefaultPolicySet
+
+CODE = PolicySet("coding", (Policy("code", "Writing code.", ("large", "small")),))
+TALK = PolicySet("talking", (Policy("talk", "Small talk."),))
+SETS = PolicySets([CODE, TALK], default_name="coding")
+
+
+def user(*texts: str) -> router_pb2.Message:
+    return router_pb2.Message(role=router_pb2.ROLE_USER, parts=[router_pb2.Part(text=text) for text in texts])
+
+
+def inline(*policies: router_pb2.Policy) -> router_pb2.InlinePolicies:
+    return router_pb2.InlinePolicies(policies=policies)
+
+
+def violations(request: router_pb2.RouteRequest) -> dict[str, str]:
+    with pytest.raises(InvalidRequest) as caught:
+        read_question(request, SETS)
+    return {violation.field: violation.description for violation in caught.value.violations}
+
+
+def test_every_role_and_outcome_of_the_protocol_has_its_counterpart() -> None:
+    assert set(ROLES) == set(router_pb2.Role.values()) - {router_pb2.ROLE_UNSPECIFIED}
+    assert set(ROLES.values()) == set(Role)
+    assert set(OUTCOMES) == set(Outcome)
+    assert set(OUTCOMES.values()) == set(router_pb2.Outcome.values()) - {router_pb2.OUTCOME_UNSPECIFIED}
+
+
+def test_parts_with_text_are_joined_and_others_dropped() -> None:
+    message = user("one", "two")
+    message.parts.add()  # an image, say
+    message.parts.add(text="three")
+    question = read_question(router_pb2.RouteRequest(messages=[message]), SETS)
+    assert question.messages == (Message(Role.USER, "one\ntwo\nthree"),)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("", CODE), ("coding", CODE), ("talking", TALK)])
+def test_a_policy_set_by_name_or_the_default(name: str, expected: PolicySet) -> None:
+    request = router_pb2.RouteRequest(policy_set=name, messages=[user("hi")])
+    assert read_question(request, SETS).policies is expected
+
+
+def test_no_policies_at_all_is_the_default() -> None:
+    assert read_question(router_pb2.RouteRequest(messages=[user("hi")]), SETS).policies is CODE
+
+
+def test_inline_policies() -> None:
+    policy = router_pb2.Policy(name="a", description="b", models=["m", "n"])
+    request = router_pb2.RouteRequest(inline_policies=inline(policy), messages=[user("hi")])
+    assert read_question(request, PolicySets()).policies == PolicySet("", (Policy("a", "b", ("m", "n")),))
+
+
+def test_a_policy_set_that_is_not_there() -> None:
+    with pytest.raises(PolicySetNotFound):
+        read_question(router_pb2.RouteRequest(policy_set="absent"), SETS)
+
+
+def test_no_policies_and_no_default() -> None:
+    with pytest.raises(NoDefaultPolicySet):
+        read_question(router_pb2.RouteRequest(messages=[user("hi")]), PolicySets())
+
+
+def test_everything_wrong_is_said_at_once_and_where() -> None:
+    request = router_pb2.RouteRequest(
+        inline_policies=inline(
+            router_pb2.Policy(name="a", description="b"), router_pb2.Policy(name="other", description=" ")
+        ),
+        messages=[user("hi"), router_pb2.Message(), router_pb2.Message(role=17)],  # type: ignore[arg-type]
+        options=router_pb2.RouteOptions(min_probability=1.5),
+    )
+    wrong = violations(request)
+    assert list(wrong) == [
+        "inline_policies.policies[1].name",
+        "inline_policies.policies[1].description",
+        "messages[1].role",
+        "messages[2].role",
+        "options.min_probability",
+    ]
+    assert "is ROLE_UNSPECIFIED; use one of ROLE_SYSTEM" in wrong["messages[1].role"]
+    assert "is unknown (17)" in wrong["messages[2].role"]
+    assert wrong["options.min_probability"] == "is 1.5; give a number from 0 to 1"
+
+
+def test_no_inline_policies_is_said_in_the_requests_terms() -> None:
+    request = router_pb2.RouteRequest(inline_policies=inline(), messages=[user("hi")])
+    assert list(violations(request)) == ["inline_policies.policies"]
+
+
+@pytest.mark.parametrize("minimum", [-0.1, 1.1, math.nan, math.inf, -math.inf])
+def test_a_probability_out_of_range(minimum: float) -> None:
+    options = router_pb2.RouteOptions(min_probability=minimum)
+    request = router_pb2.RouteRequest(messages=[user("hi")], options=options)
+    assert list(violations(request)) == ["options.min_probability"]
+
+
+def test_errors_of_the_engine_are_put_in_the_requests_terms() -> None:
+    error = InvalidRequest(Violation("policies", "take too much"), Violation("messages", "is empty"))
+    by_name = router_pb2.RouteRequest(policy_set="coding")
+    brought = router_pb2.RouteRequest(inline_policies=inline())
+    assert in_request_terms(error, by_name) is error
+    fields = [violation.field for violation in in_request_terms(error, brought).violations]
+    assert fields == ["inline_policies.policies", "messages"]
+
+
+def answer(decision: Decision) -> Answer:
+    return Answer(decision, TokenUsage(5, 4, 3, 2, 1), Timings(queue=0.25, tokenize=1e-9, inference=61.5))
+
+
+def respond(decision: Decision, **options: int) -> router_pb2.RouteResponse:
+    request = router_pb2.RouteRequest(session_id="s", options=router_pb2.RouteOptions(**options))
+    return write_response(
+        answer(decision), Question(CODE, (), 0.0), request, Identity("sha256:1", "v", "cpu"), total=62.0
+    )
+
+
+RANKING = (Ranked("code", 0.75), Ranked("other", 0.25))
+MATCHED = Decision("code", Outcome.MATCHED, 0.75, RANKING, ("large", "small"))
+
+
+def test_a_response_says_everything() -> None:
+    response = respond(MATCHED)
+    assert (response.policy, response.outcome) == ("code", router_pb2.OUTCOME_MATCHED)
+    assert response.probability == 0.75
+    assert [(ranked.policy, ranked.probability) for ranked in response.ranking] == [
+        ("code", 0.75),
+        ("other", 0.25),
+    ]
+    assert list(response.models) == ["large", "small"]
+    assert response.revisions == router_pb2.Revisions(
+        bundle_digest="sha256:1",
+        prompt_variant="v",
+        policy_set="coding",
+        policy_set_revision=CODE.revision,
+        provider="cpu",
+    )
+    assert response.tokens == router_pb2.TokenUsage(
+        prompt_tokens=5, cached_tokens=4, dropped_messages=2, dropped_tokens=3, forward_passes=1
+    )
+    assert response.timings.total.ToTimedelta().total_seconds() == 62
+    assert response.timings.queue.ToNanoseconds() == 250_000_000
+    assert response.timings.tokenize.ToNanoseconds() == 1
+    assert response.timings.inference.ToNanoseconds() == 61_500_000_000
+    assert response.session_id == "s"
+
+
+@pytest.mark.parametrize(("top_k", "length"), [(0, 2), (1, 1), (2, 2), (9, 2)])
+def test_the_ranking_is_cut(top_k: int, length: int) -> None:
+    assert len(respond(MATCHED, top_k=top_k).ranking) == length
+
+
+def test_no_policy_is_an_empty_one() -> None:
+    response = respond(Decision(None, Outcome.OTHER, 0.9, RANKING, ()))
+    assert (response.policy, list(response.models)) == ("", [])
+    assert response.outcome == router_pb2.OUTCOME_OTHER
