@@ -1,0 +1,174 @@
+"""Settings: each is a flag of `archroute serve` and an environment variable; the flag wins.
+
+Imports nothing heavy, since the flags are declared before it is known whether the server is installed.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from archroute.commands import CommandError
+from archroute_server.rpc.address import Address
+from archroute_server.telemetry.logging import LogFormat
+
+VARIABLE_PREFIX = "ARCHROUTE_"
+DEFAULT_ADDRESS = Address("127.0.0.1", 50051)
+# As `archroute_server.runtime.providers` has them, which imports ONNX Runtime.
+PROVIDER_NAMES = ("auto", "cpu", "cuda", "tensorrt")
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server runs. `read` makes one from flags and environment variables."""
+
+    model: Path | None = None
+    policies: Path | None = None
+    listen: Address = DEFAULT_ADDRESS
+    provider: str = PROVIDER_NAMES[0]
+    threads: int = 0
+    max_prompt_tokens: int = 4096
+    max_message_bytes: int = 4 * 1024 * 1024
+    stream_concurrency: int = 32
+    drain_seconds: float = 20.0
+    log_format: LogFormat = LogFormat.AUTO
+    log_level: str = "info"
+    log_message_text: bool = False
+
+    @classmethod
+    def read(cls, arguments: argparse.Namespace, environment: Mapping[str, str]) -> "Settings":
+        """Take each setting from its flag, else from its variable, else its default.
+
+        An empty variable counts as unset. Raises `SettingError`.
+        """
+        given: dict[str, Any] = {}
+        for flag in FLAGS:
+            value = getattr(arguments, flag.setting)
+            source = flag.name
+            if value is None and (value := environment.get(flag.variable) or None) is not None:
+                source = flag.variable
+            if value is not None:
+                given[flag.setting] = _parse(flag, source, value)
+        return cls(**given)
+
+
+class SettingError(CommandError):
+    """A flag or a variable has a value that it cannot have; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One setting as a flag. `parse` raises `ValueError` with what is wrong, to be read after the value."""
+
+    setting: str
+    metavar: str
+    parse: Callable[[str], object]
+    help: str
+
+    @property
+    def name(self) -> str:
+        """The flag on the command line."""
+        return "--" + self.setting.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return VARIABLE_PREFIX + self.setting.upper()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags. Their values stay text until `Settings.read`, which knows the variables too."""
+    defaults = {field.name: field.default for field in fields(Settings)}
+    for flag in FLAGS:
+        default = defaults[flag.setting]
+        shown = "" if default is None or default is False else f"default: {default}; "
+        text = f"{flag.help} [{shown}{flag.variable}]"
+        if flag.parse is _boolean:
+            parser.add_argument(flag.name, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            parser.add_argument(flag.name, metavar=flag.metavar, help=text)
+
+
+def _parse(flag: Flag, source: str, value: str | bool) -> object:
+    if isinstance(value, bool):  # a flag without a value
+        return value
+    try:
+        return flag.parse(value)
+    except ValueError as error:
+        raise SettingError(f"{source} {value!r} {error}") from None
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if not minimum <= number <= maximum:
+            raise ValueError(f"is not a whole number from {minimum} to {maximum}")
+        return number
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError("is not a number of seconds, such as 20 or 0.5")
+    return seconds
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"is not one of {', '.join(names)}")
+        return text
+
+    return parse
+
+
+def _log_format(text: str) -> LogFormat:
+    return LogFormat(_one_of([log_format.value for log_format in LogFormat])(text))
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.lower()
+    if lowered not in _TRUE | _FALSE:
+        raise ValueError("is neither true nor false")
+    return lowered in _TRUE
+
+
+FLAGS: tuple[Flag, ...] = (
+    Flag("model", "DIR", _path, "bundle made by `archroute export`; without it, a small embedded model"),
+    Flag("policies", "FILE", _path, "YAML file of policy sets; without it, requests bring their own"),
+    Flag("listen", "ADDRESS", Address.parse, "HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one"),
+    Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
+    Flag(
+        "threads", "N", _whole_number(0, 1024), "threads that run the model; 0 for one on each physical core"
+    ),
+    Flag(
+        "max_prompt_tokens",
+        "N",
+        _whole_number(1, 2**20),
+        "longest prompt, policies included; a longer conversation is cut",
+    ),
+    # gRPC keeps its own limit, a multiple of this one, in 32 bits.
+    Flag("max_message_bytes", "N", _whole_number(1024, 2**30 - 1), "largest request that is accepted"),
+    Flag("stream_concurrency", "N", _whole_number(1, 65536), "requests of one stream decided at a time"),
+    Flag("drain_seconds", "SECONDS", _seconds, "how long a stop waits for requests under way"),
+    Flag("log_format", "FORMAT", _log_format, "json, text, or auto: text if standard error is a terminal"),
+    Flag("log_level", "LEVEL", _one_of(("debug", "info", "warning", "error")), "least level that is logged"),
+    Flag("log_message_text", "", _boolean, "write the text of conversations to the log"),
+)

@@ -1,0 +1,52 @@
+"""The embedded model: what a server decides with when it is not given one."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from archroute_server.bundle.manifest import MANIFEST_FILE
+from archroute_server.telemetry.logging import log_event
+
+EXPORT_COMMAND = (sys.executable, "-m", "archroute", "export", "embedded", "--output")
+
+_logger = logging.getLogger(__name__)
+
+
+class EmbeddedModelError(Exception):
+    """The embedded model could not be built; the message says what to do."""
+
+
+async def embedded_bundle(cache: Path | None = None, export_command: Sequence[str] = EXPORT_COMMAND) -> Path:
+    """Return the folder of the embedded model's bundle, which is built first if it is not there.
+
+    Building runs the exporter as a process of its own, whose progress goes to the same terminal. `cache` is
+    the user's cache folder unless given. Raises `EmbeddedModelError`.
+    """
+    folder = (cache or user_cache_path("archroute")) / "bundles" / "embedded"
+    # The exporter puts a bundle in place whole, so the manifest stands for all of it.
+    if (folder / MANIFEST_FILE).is_file():
+        return folder
+    log_event(
+        _logger,
+        logging.INFO,
+        "building the embedded model, once: no --model was given and the cache has none",
+        folder=str(folder),
+    )
+    exporter = await asyncio.create_subprocess_exec(*export_command, str(folder))
+    try:
+        status = await exporter.wait()
+    except asyncio.CancelledError:
+        exporter.terminate()
+        await exporter.wait()
+        raise
+    if status != 0:
+        raise EmbeddedModelError(
+            f"the embedded model could not be built: the exporter ended with status {status} and said why "
+            "above. Building needs the 'export' extra (pip install 'archroute[export]'); to do without, "
+            "name a bundle with --model DIR"
+        )
+    return folder
