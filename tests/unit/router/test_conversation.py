@@ -3,13 +3,19 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archroute_server.router.conversation import CHARACTERS_PER_TOKEN, COUNTED_CHARACTERS, MAX_MESSAGES
+from archroute_server.router.conversation import (
+    CHARACTERS_PER_TOKEN,
+    COUNTED_CHARACTERS,
+    MAX_MESSAGES,
+    TextEnds,
+)
 from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.message import Message, Role
@@ -172,6 +178,19 @@ def test_the_budget_is_used_three_fifths_for_the_head_and_two_for_the_tail(
     share = tokenizer.count(head) / (tokenizer.count(head) + tokenizer.count(tail))
     assert share == pytest.approx(0.6, abs=0.05)
     assert len(encoded.token_ids) > encoder.budget - room * 0.05
+
+
+@given(text=st.text(st.sampled_from("ab 🚀é\u0301日"), min_size=1, max_size=40), window=st.integers(1, 30))
+def test_a_cut_never_repeats_text_and_keeps_more_of_it_for_more_tokens(
+    tokenizer: Tokenizer, text: str, window: int
+) -> None:
+    ends = TextEnds.of(text, tokenizer, window)
+    cuts = [ends.cut(kept) for kept in range(ends.tokens + 1)]
+    assert cuts[0] == (0, len(text))
+    assert all(0 <= begin <= end <= len(text) for begin, end in cuts)
+    for (begin, end), (next_begin, next_end) in pairwise(cuts):
+        assert begin <= next_begin
+        assert next_end <= max(end, next_begin)
 
 
 def test_the_tokens_of_a_cut_text_are_counted(

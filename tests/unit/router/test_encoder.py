@@ -69,13 +69,25 @@ def test_the_room_of_a_policy_set_is_measured_once(
     assert encoder.room(PolicySet("same policies, other name", policies.policies)) == room
 
 
-def test_rooms_of_many_policy_sets_are_right_and_forgotten_in_turn(make_encoder: MakeEncoder) -> None:
+def test_of_many_policy_sets_the_recently_used_are_remembered(
+    make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = make_encoder(room=500)
-    sets = [PolicySet("", (Policy("code", "x" * (1 + index % 40)),)) for index in range(40)]
-    rooms = [encoder.room(policy_set) for policy_set in sets]
+    encode, texts = Tokenizer.encode, []
+
+    def noting_encode(self: Tokenizer, text: str) -> list[int]:
+        texts.append(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(Tokenizer, "encode", noting_encode)
+    used, unused = (PolicySet("", (Policy(name, "What it covers"),)) for name in ("used", "unused"))
+    rooms = encoder.room(used), encoder.room(unused)
     for index in range(300):
-        encoder.room(PolicySet("", (Policy(f"policy_{index}", "Many"),)))
-    assert [encoder.room(policy_set) for policy_set in sets] == rooms
+        encoder.room(PolicySet("", (Policy(f"policy_{index}", "What it covers"),)))
+        encoder.room(used)
+    assert (encoder.room(used), encoder.room(unused)) == rooms
+    assert sum('"used"' in text for text in texts) == 1
+    assert sum('"unused"' in text for text in texts) == 2
 
 
 def test_threads_share_an_encoder(make_encoder: MakeEncoder, policies: PolicySet) -> None:
