@@ -33,6 +33,8 @@ class Settings:
     provider: str = PROVIDER_NAMES[0]
     threads: int = 0
     max_prompt_tokens: int = 4096
+    tree_tokens: int = 1024
+    prefix_cache_mib: int = 256
     max_message_bytes: int = 4 * 1024 * 1024
     stream_concurrency: int = 32
     drain_seconds: float = 20.0
@@ -163,6 +165,19 @@ FLAGS: tuple[Flag, ...] = (
         "N",
         _whole_number(1, 2**20),
         "longest prompt, policies included; a longer conversation is cut",
+    ),
+    Flag(
+        "tree_tokens",
+        "N",
+        _whole_number(0, 2**16),
+        "most tokens of a policy set's branches that are read at once, for the exact probability of every "
+        "policy; a set with more is decided greedily, one choice at a time",
+    ),
+    Flag(
+        "prefix_cache_mib",
+        "MIB",
+        _whole_number(0, 2**20),
+        "memory for the keys and values of policies and earlier turns; 0 keeps none",
     ),
     # gRPC keeps its own limit, a multiple of this one, in 32 bits.
     Flag("max_message_bytes", "N", _whole_number(1024, 2**30 - 1), "largest request that is accepted"),

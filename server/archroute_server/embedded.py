@@ -8,7 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from archroute_server.bundle.manifest import MANIFEST_FILE
+from archroute_server.bundle.manifest import MANIFEST_FILE, SCHEMA_VERSION
 from archroute_server.telemetry.logging import log_event
 
 EXPORT_COMMAND = (sys.executable, "-m", "archroute", "export", "embedded", "--output")
@@ -26,7 +26,8 @@ async def embedded_bundle(cache: Path | None = None, export_command: Sequence[st
     Building runs the exporter as a process of its own, whose progress goes to the same terminal. `cache` is
     the user's cache folder unless given. Raises `EmbeddedModelError`.
     """
-    folder = (cache or user_cache_path("archroute")) / "bundles" / "embedded"
+    # A bundle of another schema stays for the archroute that reads it.
+    folder = (cache or user_cache_path("archroute")) / "bundles" / f"embedded-{SCHEMA_VERSION}"
     # The exporter puts a bundle in place whole, so the manifest stands for all of it.
     if (folder / MANIFEST_FILE).is_file():
         return folder
@@ -43,7 +44,8 @@ async def embedded_bundle(cache: Path | None = None, export_command: Sequence[st
         exporter.terminate()
         await exporter.wait()
         raise
-    if status != 0:
+    # Another server that started at the same time may have put it there first.
+    if status != 0 and not (folder / MANIFEST_FILE).is_file():
         raise EmbeddedModelError(
             f"the embedded model could not be built: the exporter ended with status {status} and said why "
             "above. Building needs the 'export' extra (pip install 'archroute[export]'); to do without, "

@@ -13,14 +13,17 @@ from archroute_server.engine.answer import Answer, Timings, TokenUsage
 from archroute_server.engine.decoded import Decoded
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.greedy import decode_greedily
+from archroute_server.engine.identity import Identity
 from archroute_server.engine.layout import BranchLayout, lay_out
 from archroute_server.engine.model import Model
 from archroute_server.engine.one_pass import decode_one_pass
+from archroute_server.engine.prefix_cache import CacheStatistics, PrefixCache
 from archroute_server.router.answer import answer_trie
 from archroute_server.router.decision import decide
 from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet
+from archroute_server.runtime.kv_cache import KeyValueCache
 
 Result = TypeVar("Result")
 
@@ -29,17 +32,8 @@ _LAYOUTS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What decides: the same identity and the same request give the same decision."""
-
-    bundle_digest: str
-    prompt_variant: str
-    provider: str
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on the work of one decision, in tokens.
+    """Bounds on the work of one decision, in tokens, and on the memory kept between decisions, in bytes.
 
     A trie whose branches take more than `tree_tokens` is decoded greedily: the choice is the same, and
     the ranking holds only answers whose probability came to light on the way.
@@ -47,6 +41,7 @@ class Limits:
 
     tree_tokens: int = 1024
     forward_tokens: int = 1024
+    prefix_cache_bytes: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +78,8 @@ class Engine:
         self._encoder = encoder
         self._end_of_turn = end_of_turn
         self._limits = limits
+        # Used by the inference thread alone.
+        self._prefixes = PrefixCache(limits.prefix_cache_bytes)
         self._tokenizing = ThreadPoolExecutor(1, "tokenize")
         self._inference = ThreadPoolExecutor(1, "inference")
         self._closed = False
@@ -90,6 +87,11 @@ class Engine:
         self._idle = asyncio.Event()
         self._idle.set()
         self._layout = lru_cache(_LAYOUTS_KEPT)(self._make_layout)
+
+    @property
+    def prefix_statistics(self) -> CacheStatistics:
+        """What the prefix cache did so far."""
+        return self._prefixes.statistics
 
     async def decide(
         self, policies: PolicySet, messages: Sequence[Message], *, min_probability: float = 0.0
@@ -166,10 +168,15 @@ class Engine:
         """Run the model, on the inference thread."""
         started = time.perf_counter()
         prompt = prepared.prompt.token_ids
-        past = self._model.empty_cache()
-        limit = self._limits.forward_tokens
-        if len(prepared.layout.token_ids) <= self._limits.tree_tokens:
-            decoded = decode_one_pass(self._model, prompt, prepared.layout, past, limit)
-        else:
-            decoded = decode_greedily(self._model, prompt, prepared.layout.trie, past, limit)
+        # The last token is always read, for the logits behind it.
+        with self._prefixes.match(prompt, limit=len(prompt) - 1) as known:
+            past = self._model.empty_cache() if known is None else known
+            decoded = self._decode(prompt, prepared.layout, past)
+        self._prefixes.insert(prompt[: prepared.prompt.reusable], decoded.cache)
         return _Settled(decoded, past.tokens, started, time.perf_counter() - started)
+
+    def _decode(self, prompt: Sequence[int], layout: BranchLayout, past: KeyValueCache) -> Decoded:
+        limit = self._limits.forward_tokens
+        if len(layout.token_ids) <= self._limits.tree_tokens:
+            return decode_one_pass(self._model, prompt, layout, past, limit)
+        return decode_greedily(self._model, prompt, layout.trie, past, limit)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from archroute_server.bundle.bundle import open_bundle
 from archroute_server.bundle.errors import BundleError
-from archroute_server.engine.engine import Engine, Identity, Limits
+from archroute_server.engine.engine import Engine, Limits
+from archroute_server.engine.identity import Identity
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant

@@ -3,12 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from threading import Lock
 
 from archroute_server.router.conversation import CHARACTERS_PER_TOKEN, ConversationFitter
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.frame import ChatFrame
-from archroute_server.router.message import Message
+from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import PolicySet
 from archroute_server.router.prompt import PromptVariant
 from archroute_server.router.tokenizer import Tokenizer
@@ -23,11 +24,14 @@ _REMEMBERED_POLICY_SETS = 256
 class EncodedPrompt:
     """A whole prompt, chat frame included, and what was cut from the conversation to make it fit.
 
+    The first `reusable` tokens are policies and conversation: a later turn's prompt begins with most of
+    them. What follows, the instructions and the end of the frame, is the same in every prompt.
     `dropped_messages` counts user and assistant messages, `dropped_tokens` the tokens of their text, together
     with what was cut out of a message that was too long by itself. Both are as in `conversation.py`.
     """
 
     token_ids: list[int]
+    reusable: int
     dropped_messages: int
     dropped_tokens: int
 
@@ -47,6 +51,7 @@ class PromptEncoder:
         # Measuring takes as long as tokenizing a prompt, so the rooms of recent policy sets are kept.
         self._rooms: OrderedDict[str, int] = OrderedDict()
         self._lock = Lock()
+        self._tail_tokens = self._count_tail()
 
     def encode(self, policies: PolicySet, messages: Sequence[Message]) -> EncodedPrompt:
         """Return a prompt within the budget, cutting the conversation as far as needed.
@@ -62,7 +67,8 @@ class PromptEncoder:
             room=self.room(policies),
         )
         fitted = fitter.fit(messages)
-        return EncodedPrompt(fitted.token_ids, fitted.dropped_messages, fitted.dropped_tokens)
+        reusable = len(fitted.token_ids) - self._tail_tokens
+        return EncodedPrompt(fitted.token_ids, reusable, fitted.dropped_messages, fitted.dropped_tokens)
 
     def room(self, policies: PolicySet) -> int:
         """Return how many tokens the policies leave for the conversation.
@@ -103,6 +109,15 @@ class PromptEncoder:
                 )
             )
         return self.budget - used
+
+    def _count_tail(self) -> int:
+        """Return with how many tokens two prompts end alike whose conversations do not."""
+        one, other = (
+            self.frame.encode(self.variant.render((), [Message(Role.USER, text)]), self.tokenizer)
+            for text in ("a", "1")
+        )
+        alike = (left == right for left, right in zip(reversed(one), reversed(other), strict=False))
+        return sum(takewhile(bool, alike))
 
     def _encode(self, policies: PolicySet, messages: Sequence[Message]) -> list[int]:
         return self.frame.encode(self.variant.render(policies.policies, messages), self.tokenizer)

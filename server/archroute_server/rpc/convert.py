@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from archroute.v1 import router_pb2
 from archroute_server.engine.answer import Answer, Timings
-from archroute_server.engine.engine import Identity
+from archroute_server.engine.identity import Identity
 from archroute_server.router.decision import Outcome
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.message import Message, Role

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from archroute.v1 import router_pb2
 from archroute_server.engine.answer import Answer
-from archroute_server.engine.engine import Identity
+from archroute_server.engine.identity import Identity
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet

@@ -4,7 +4,7 @@ import pytest
 
 from archroute.v1 import router_pb2
 from archroute_server.engine.answer import Answer, Timings, TokenUsage
-from archroute_server.engine.engine import Identity
+from archroute_server.engine.identity import Identity
 from archroute_server.router.decision import Decision, Outcome, Ranked
 from archroute_server.router.errors import InvalidRequest, PolicySetNotFound, Violation
 from archroute_server.router.message import Message, Role

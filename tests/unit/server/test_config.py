@@ -38,6 +38,8 @@ VALUES = {
     "provider": ("cuda", "cuda"),
     "threads": ("3", 3),
     "max_prompt_tokens": ("2048", 2048),
+    "tree_tokens": ("64", 64),
+    "prefix_cache_mib": ("0", 0),
     "max_message_bytes": ("65536", 65536),
     "stream_concurrency": ("7", 7),
     "drain_seconds": ("0.5", 0.5),

@@ -33,6 +33,11 @@ async def test_a_failed_export_says_what_to_do(tmp_path: Path) -> None:
         await embedded_bundle(tmp_path, FAIL)
 
 
+async def test_a_bundle_that_another_server_finished_first_is_taken(tmp_path: Path) -> None:
+    both = exporter("folder.mkdir(parents=True); (folder / 'manifest.json').write_text('{}'); sys.exit(1)")
+    assert (await embedded_bundle(tmp_path, both) / "manifest.json").is_file()
+
+
 async def test_stopping_ends_the_exporter(tmp_path: Path) -> None:
     running, ended = tmp_path / "running", tmp_path / "ended"
     os.mkfifo(running)  # reading it waits until the exporter writes

@@ -1,0 +1,12 @@
+"""Identity: what decides."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What decides: the same identity and the same request give the same decision."""
+
+    bundle_digest: str
+    prompt_variant: str
+    provider: str

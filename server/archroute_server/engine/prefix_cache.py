@@ -1,0 +1,199 @@
+"""PrefixCache: the KV cache of prompts read before, shared by the prompts that begin alike."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from archroute_server.runtime.kv_cache import KeyValueCache, concatenate
+
+# Fewer tokens than this are computed again: joining one more piece of cache costs more than it saves.
+MIN_PIECE = 16
+
+TokenIds = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """Counters since the cache was made, and its size now."""
+
+    tokens_hit: int
+    tokens_missed: int
+    evictions: int
+    copied_bytes: int
+    held_bytes: int
+    nodes: int
+
+
+@dataclass(eq=False, slots=True)
+class _Node:
+    """A run of tokens behind those of `parent`, with the keys and values of that run alone.
+
+    `joined` holds those of the whole way from the root, once that was asked for more than once.
+    `pins` counts the readers that must not lose the node.
+    """
+
+    parent: "_Node | None"
+    tokens: TokenIds
+    cache: KeyValueCache | None
+    children: "dict[int, _Node]" = field(default_factory=dict)
+    joined: KeyValueCache | None = None
+    hits: int = 0
+    pins: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in (self.cache, self.joined) if part is not None)
+
+
+class PrefixCache:
+    """A radix tree over token ids, bounded in bytes.
+
+        root ── <policies of set A> ─┬─ <first turn> ── <second turn>
+             │                       └─ <another conversation>
+             └─ <policies of set B>
+
+    A prompt finds the longest way from the root that its tokens agree with, token by token. A run that
+    agrees in part is split there. When the bound is reached, joined copies go first, then the least
+    recently used leaves; what is being read stays. One cache belongs to one model with one prompt variant,
+    so that equal tokens have equal keys and values. Not to be used by two threads at once.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        """`capacity` is the bound in bytes; 0 keeps nothing."""
+        self._capacity = capacity
+        self._root = _Node(None, (), None)
+        # Least recently used first. A parent is always used after its child, so a leaf is near the front.
+        self._recency: OrderedDict[_Node, None] = OrderedDict()
+        self._held = 0
+        self._hit = 0
+        self._missed = 0
+        self._evictions = 0
+        self._copied = 0
+
+    @property
+    def statistics(self) -> CacheStatistics:
+        """What the cache did so far."""
+        return CacheStatistics(
+            self._hit, self._missed, self._evictions, self._copied, self._held, len(self._recency)
+        )
+
+    @contextmanager
+    def match(self, tokens: Sequence[int], limit: int) -> Iterator[KeyValueCache | None]:
+        """Give the cache of the longest known beginning of `tokens`, of at most `limit` tokens; None if none.
+
+        What is given stays in the cache until the block ends.
+        """
+        path = self._descend(tuple(tokens), limit, MIN_PIECE)
+        while len(path) > 1 and len(path[-1].tokens) < MIN_PIECE:
+            path.pop()
+        shared = sum(len(node.tokens) for node in path)
+        self._hit += shared
+        self._missed += len(tokens) - shared
+        for node in path:
+            node.pins += 1
+        self._touch(path)
+        try:
+            yield self._join(path) if path else None
+        finally:
+            for node in path:
+                node.pins -= 1
+
+    def insert(self, tokens: Sequence[int], cache: KeyValueCache) -> None:
+        """Remember `tokens`; `cache` begins with their keys and values, which are copied."""
+        path = self._descend(tuple(tokens), len(tokens), 1)
+        shared = sum(len(node.tokens) for node in path)
+        if len(tokens) - shared >= MIN_PIECE:
+            parent = path[-1] if path else self._root
+            node = _Node(parent, tuple(tokens[shared:]), self._copy(cache, shared, len(tokens)))
+            self._attach(node)
+            path.append(node)
+        self._touch(path)
+        self._evict()
+
+    def _descend(self, tokens: TokenIds, limit: int, shortest: int) -> list[_Node]:
+        """Follow `tokens` from the root as far as they agree.
+
+        The run where they part is split, unless fewer than `shortest` of its tokens agree.
+        """
+        path: list[_Node] = []
+        node, done = self._root, 0
+        while done < limit and (child := node.children.get(tokens[done])) is not None:
+            agreed = _shared(child.tokens, tokens[done:limit])
+            if agreed < len(child.tokens):
+                if agreed < shortest:
+                    break
+                child = self._split(child, agreed)
+            path.append(child)
+            node, done = child, done + agreed
+        return path
+
+    def _split(self, node: _Node, at: int) -> _Node:
+        """Part a run in two; return the new node that holds its first `at` tokens."""
+        parent, cache = node.parent, node.cache
+        assert parent is not None
+        assert cache is not None
+        self._held -= node.nbytes
+        upper = _Node(parent, node.tokens[:at], self._copy(cache, 0, at))
+        node.cache = self._copy(cache, at, len(node.tokens))
+        node.parent, node.tokens = upper, node.tokens[at:]
+        upper.children[node.tokens[0]] = node
+        self._held += node.nbytes
+        self._attach(upper)
+        return upper
+
+    def _attach(self, node: _Node) -> None:
+        assert node.parent is not None
+        # Replaces the run that was split, whose first token is the same.
+        node.parent.children[node.tokens[0]] = node
+        self._recency[node] = None
+        self._held += node.nbytes
+
+    def _join(self, path: list[_Node]) -> KeyValueCache:
+        """Return the keys and values of a whole path; without a copy where that is possible."""
+        last = path[-1]
+        last.hits += 1
+        if last.joined is not None:
+            return last.joined
+        joined = concatenate([node.cache for node in path if node.cache is not None])
+        if len(path) > 1:
+            self._copied += joined.nbytes
+            # A conversation's last turn is asked for once; what comes again is worth the room that is left.
+            if last.hits > 1 and self._held + joined.nbytes <= self._capacity:
+                last.joined = joined
+                self._held += joined.nbytes
+        return joined
+
+    def _copy(self, cache: KeyValueCache, start: int, stop: int) -> KeyValueCache:
+        part = cache.slice(start, stop)
+        self._copied += part.nbytes
+        return part
+
+    def _touch(self, path: list[_Node]) -> None:
+        for node in reversed(path):
+            self._recency.move_to_end(node)
+
+    def _evict(self) -> None:
+        for node in self._recency:
+            if self._held <= self._capacity:
+                return
+            if node.joined is not None:
+                self._held -= node.joined.nbytes
+                node.joined = None
+        while self._held > self._capacity:
+            leaf = next((node for node in self._recency if not node.children and not node.pins), None)
+            if leaf is None:
+                return
+            assert leaf.parent is not None
+            del leaf.parent.children[leaf.tokens[0]]
+            del self._recency[leaf]
+            self._held -= leaf.nbytes
+            self._evictions += 1
+
+
+def _shared(first: TokenIds, second: TokenIds) -> int:
+    """Return how many tokens the two have in common from their beginning."""
+    for index, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return index
+    return min(len(first), len(second))

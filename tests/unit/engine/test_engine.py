@@ -1,0 +1,230 @@
+"""The engine over a NumPy model: scheduling, stopping, reuse of prefixes, and what it reports."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from archroute_server.engine.engine import Engine, Limits
+from archroute_server.engine.errors import EngineClosed
+from archroute_server.engine.identity import Identity
+from archroute_server.router.encoder import PromptEncoder
+from archroute_server.router.errors import InvalidRequest
+from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
+from archroute_server.router.message import Message, Role
+from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.prompt import DEFAULT_VARIANT, PromptVariant
+from archroute_server.router.tokenizer import Tokenizer
+from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.kv_cache import KeyValueCache
+from support.checkpoints import tiny_tokenizer
+from support.numpy_model import NumpyModel
+
+IDENTITY = Identity("sha256:0", DEFAULT_VARIANT, "cpu")
+POLICIES = PolicySet(
+    "gateway",
+    (
+        Policy("code_generation", "Writing new code", ("large", "small")),
+        Policy("code_review", "Judging code that exists"),
+        Policy("translation", "From one language to another"),
+    ),
+)
+
+
+def user(text: str) -> list[Message]:
+    return [Message(Role.USER, text)]
+
+
+class GatedModel(NumpyModel):
+    """Waits at the gate before each pass; `arrived` is set by the first to get there."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__(vocabulary)
+        self.gate = threading.Event()
+        self.arrived = threading.Event()
+
+    def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
+        self.arrived.set()
+        assert self.gate.wait(30)
+        return super().run(forward, past)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> PromptEncoder:
+    tokenizer = Tokenizer(tiny_tokenizer())
+    start, end = (tokenizer.token_id(token) for token in ("<|im_start|>", "<|im_end|>"))
+    assert start is not None
+    assert end is not None
+    frame = ChatFrame(
+        (
+            SpecialToken(start, "<|im_start|>"),
+            Text("user\n"),
+            PromptHere(),
+            SpecialToken(end, "<|im_end|>"),
+            Text("\n"),
+            SpecialToken(start, "<|im_start|>"),
+            Text("assistant\n"),
+        )
+    )
+    return PromptEncoder(PromptVariant.load(DEFAULT_VARIANT), frame, tokenizer, budget=2048)
+
+
+OpenEngine = Callable[..., "asynccontextmanager[Engine]"]
+
+
+@pytest.fixture
+def open_engine(encoder: PromptEncoder) -> Callable[..., object]:
+    @asynccontextmanager
+    async def opened(model: NumpyModel, limits: Limits = Limits()) -> AsyncIterator[Engine]:  # noqa: B008
+        end = encoder.tokenizer.token_id("<|im_end|>")
+        assert end is not None
+        engine = Engine(model, encoder, end, IDENTITY, limits)
+        try:
+            yield engine
+        finally:
+            await engine.close(grace=0)
+
+    return opened
+
+
+async def test_one_decision_is_one_forward_pass(open_engine, encoder: PromptEncoder) -> None:
+    model = NumpyModel(400)
+    async with open_engine(model) as engine:
+        answer = await engine.decide(POLICIES, user("please review this"))
+    assert len(model.forwards) == answer.tokens.forward_passes == 1
+    assert answer.tokens.prompt == len(encoder.encode(POLICIES, user("please review this")).token_ids)
+    assert {ranked.policy for ranked in answer.decision.ranking} == {
+        "code_generation",
+        "code_review",
+        "translation",
+        "other",
+    }
+    assert sum(ranked.probability for ranked in answer.decision.ranking) == pytest.approx(1)
+
+
+async def test_a_warm_decision_computes_the_new_tokens_only(open_engine, encoder: PromptEncoder) -> None:
+    model = NumpyModel(400)
+    review = "please review this function, which sorts a list of names and drops those that come twice"
+    texts = (review, "translate that", review)
+    async with open_engine(model) as engine:
+        answers = [await engine.decide(POLICIES, user(text)) for text in texts]
+    layout_tokens = len(model.forwards[0].token_ids) - answers[0].tokens.prompt
+    for answer, forward in zip(answers, model.forwards, strict=True):
+        assert len(forward.token_ids) == answer.tokens.prompt - answer.tokens.cached + layout_tokens
+    before = encoder.variant.render(POLICIES.policies, ())
+    policies_end = len(encoder.tokenizer.encode("user\n" + before[: before.index("</routes>")]))
+    assert answers[0].tokens.cached == 0
+    assert answers[1].tokens.cached >= policies_end
+    assert answers[2].tokens.cached > answers[1].tokens.cached
+
+
+async def test_a_cached_decision_equals_the_uncached_one(open_engine) -> None:
+    conversation = [
+        Message(Role.USER, "please write a program that sorts a list of names for me"),
+        Message(Role.ASSISTANT, "Here it is. It reads one name from each line and sorts them."),
+        Message(Role.USER, "now translate the comments"),
+    ]
+    async with (
+        open_engine(NumpyModel(400)) as warm,
+        open_engine(NumpyModel(400), Limits(prefix_cache_bytes=0)) as cold,
+    ):
+        for turns in (1, 3, 3):
+            cached = await warm.decide(POLICIES, conversation[:turns])
+            uncached = await cold.decide(POLICIES, conversation[:turns])
+            assert uncached.tokens.cached == 0
+            assert cached.decision.policy == uncached.decision.policy
+            for one, other in zip(cached.decision.ranking, uncached.decision.ranking, strict=True):
+                assert one.policy == other.policy
+                assert one.probability == pytest.approx(other.probability, abs=1e-4)
+        assert warm.prefix_statistics.tokens_hit > cached.tokens.cached
+        assert cold.prefix_statistics.held_bytes == 0
+
+
+async def test_a_trie_over_the_budget_is_decided_greedily_to_the_same_choice(open_engine) -> None:
+    async with (
+        open_engine(NumpyModel(400)) as one_pass,
+        open_engine(NumpyModel(400), Limits(tree_tokens=0)) as greedy,
+    ):
+        full = await one_pass.decide(POLICIES, user("translate that"))
+        loop = await greedy.decide(POLICIES, user("translate that"))
+    assert loop.decision.policy == full.decision.policy
+    assert loop.decision.probability == pytest.approx(full.decision.probability, abs=1e-4)
+    known = {ranked.policy: ranked.probability for ranked in full.decision.ranking}
+    for ranked in loop.decision.ranking:
+        assert ranked.probability == pytest.approx(known[ranked.policy], abs=1e-4)
+
+
+async def test_a_conversation_that_cannot_be_decided_is_refused(open_engine) -> None:
+    async with open_engine(NumpyModel(400)) as engine:
+        with pytest.raises(InvalidRequest, match="messages"):
+            await engine.decide(POLICIES, [Message(Role.SYSTEM, "be brief")])
+        assert (await engine.decide(POLICIES, user("still alive?"))).tokens.prompt > 0
+
+
+async def test_a_cancelled_request_leaves_the_queue_before_it_costs_a_pass(open_engine) -> None:
+    model = GatedModel(400)
+    async with open_engine(model) as engine:
+        first = asyncio.create_task(engine.decide(POLICIES, user("the first")))
+        await asyncio.to_thread(model.arrived.wait, 30)
+        queued = asyncio.create_task(engine.decide(POLICIES, user("the second")))
+        last = asyncio.create_task(engine.decide(POLICIES, user("the last")))
+        await asyncio.to_thread(_wait_for_queue, engine, 2)
+        queued.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await queued
+        model.gate.set()
+        await asyncio.gather(first, last)
+    assert len(model.forwards) == 2
+
+
+def _wait_for_queue(engine: Engine, size: int) -> None:
+    """Wait until so many requests stand behind the one that runs."""
+    pause = threading.Event()
+    while engine._inference._work_queue.qsize() < size:
+        pause.wait(0.001)
+
+
+async def test_the_first_error_of_the_model_does_not_end_the_engine(open_engine) -> None:
+    class Failing(NumpyModel):
+        def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
+            if not self.forwards:
+                self.forwards.append(forward)
+                raise RuntimeError("out of memory")
+            return super().run(forward, past)
+
+    async with open_engine(Failing(400)) as engine:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            await engine.decide(POLICIES, user("a"))
+        assert (await engine.decide(POLICIES, user("a"))).tokens.cached == 0
+
+
+async def test_closing_answers_what_is_under_way(open_engine) -> None:
+    model = GatedModel(400)
+    async with open_engine(model) as engine:
+        deciding = asyncio.create_task(engine.decide(POLICIES, user("the first")))
+        await asyncio.to_thread(model.arrived.wait, 30)
+        closing = asyncio.create_task(engine.close(grace=30))
+        while not engine._closed:
+            await asyncio.sleep(0)
+        with pytest.raises(EngineClosed):
+            await engine.decide(POLICIES, user("too late"))
+        model.gate.set()
+        assert (await deciding).tokens.forward_passes == 1
+        await closing
+
+
+async def test_closing_without_grace_tells_those_who_wait(open_engine) -> None:
+    model = GatedModel(400)
+    async with open_engine(model) as engine:
+        running = asyncio.create_task(engine.decide(POLICIES, user("the first")))
+        await asyncio.to_thread(model.arrived.wait, 30)
+        queued = asyncio.create_task(engine.decide(POLICIES, user("the second")))
+        await asyncio.to_thread(_wait_for_queue, engine, 1)
+        closing = asyncio.create_task(engine.close(grace=0))
+        with pytest.raises(EngineClosed):
+            await queued
+        model.gate.set()
+        await closing
+        assert (await running).tokens.forward_passes == 1
