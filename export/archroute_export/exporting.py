@@ -12,6 +12,7 @@ from archroute_export.checkpoint.template import chat_frame
 from archroute_export.folder import refuse_existing, whole_folder
 from archroute_export.graph.decoder import PRECISIONS, build_decoder
 from archroute_export.parity.case import fixed_cases
+from archroute_export.parity.graph import TreeGraph
 from archroute_export.parity.report import check_parity
 from archroute_export.progress import Stages
 from archroute_server.bundle.digest import digest_file
@@ -68,7 +69,8 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
         encoder = PromptEncoder(variant, frame, tokenizer, _PARITY_BUDGET)
         with stages.stage("Checking parity") as advance:
             cases = fixed_cases(encoder, checkpoint.end_of_turn)
-            parity = check_parity(folder / GRAPH_FILE, checkpoint, cases, request.precision, advance)
+            graph = TreeGraph(folder / GRAPH_FILE)
+            parity = check_parity(graph, checkpoint, cases, request.precision, advance)
         manifest = _manifest(folder, checkpoint, request, frame, parity)
         (folder / MANIFEST_FILE).write_bytes(manifest.encode())
     return manifest

@@ -6,6 +6,7 @@ chat template adds a system message of its own to a conversation that has none.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -61,10 +62,14 @@ def write_tiny_checkpoint(
     seed: int = 0,
     stored_type: StoredType = "float32",
     shards: int = 1,
+    config_fields: Mapping[str, object] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Write a whole checkpoint into `folder` and return its tensors as float32, exactly as stored."""
+    """Write a whole checkpoint into `folder` and return its tensors as float32, exactly as stored.
+
+    `config_fields` are added to config.json; `attention_bias` brings a Llama's biases along.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    config = tiny_config(family, tied, layers, hidden, heads, kv_heads)
+    config = tiny_config(family, tied, layers, hidden, heads, kv_heads) | dict(config_fields or {})
     _write_json(folder / "config.json", config)
     _write_json(
         folder / "generation_config.json",
@@ -139,9 +144,11 @@ def random_tensors(config: dict[str, object], seed: int = 0) -> dict[str, np.nda
         tensors[prefix + "input_layernorm.weight"] = norm()
         for projection, size in (("q", hidden), ("k", key_value), ("v", key_value)):
             tensors[f"{prefix}self_attn.{projection}_proj.weight"] = weight(size, hidden)
-            if config["model_type"] == "qwen2":
+            if config["model_type"] == "qwen2" or config.get("attention_bias"):
                 tensors[f"{prefix}self_attn.{projection}_proj.bias"] = bias(size)
         tensors[prefix + "self_attn.o_proj.weight"] = weight(hidden, hidden)
+        if config.get("attention_bias"):
+            tensors[prefix + "self_attn.o_proj.bias"] = bias(hidden)
         tensors[prefix + "post_attention_layernorm.weight"] = norm()
         tensors[prefix + "mlp.gate_proj.weight"] = weight(inner, hidden)
         tensors[prefix + "mlp.up_proj.weight"] = weight(inner, hidden)

@@ -172,13 +172,26 @@ class Metadata:
             raise CheckpointError(f"{self._name}: {key} cannot be read: {error}") from error
 
 
+class _Reader(GGUFReader):
+    """Maps the file as a plain array: slicing a `numpy.memmap`, for each token, is three times slower."""
+
+    @property  # type: ignore[override]  # declared as a memmap, used as an array
+    def data(self) -> npt.NDArray[np.uint8]:
+        """The bytes of the file; they stay mapped as long as any view of them lives."""
+        return self._data
+
+    @data.setter
+    def data(self, mapped: npt.NDArray[np.uint8]) -> None:
+        self._data = mapped.view(np.ndarray)
+
+
 def _open(path: Path) -> GGUFReader:
     try:
         with path.open("rb") as file:
             magic = file.read(len(MAGIC))
         if magic != MAGIC:
             raise CheckpointError(f"{path}: not a GGUF file")
-        reader = GGUFReader(path)
+        reader = _Reader(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     # Past its end the reader sees empty arrays, whose first element or reshaped form does not exist.

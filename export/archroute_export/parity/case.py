@@ -1,4 +1,4 @@
-"""ParityCase: a prompt and two of its answers, as sequences and as one tree."""
+"""ParityCase: a prompt and answers to it, which a graph and the reference both read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,14 @@ from archroute_server.router.policy import Policy, PolicySet
 
 @dataclass(frozen=True, slots=True)
 class ParityCase:
-    """The tokens of a prompt, two answers to it, and the tokens to give logits for.
+    """The tokens of a prompt and of answers to it, and the tokens to give logits for.
 
-    The reference reads prompt and answer as two plain sequences. The graph reads the first half of the
-    prompt, then on top of that cache the rest with both answers as a tree, so that one comparison
-    covers the cache, the positions, the attention bias, `select` and `candidates`.
+    For each answer of n tokens there are logits `[1 + n, candidates]`: after the prompt's last token, and
+    after each token of the answer.
     """
 
     prompt: tuple[int, ...]
-    answers: tuple[tuple[int, ...], tuple[int, ...]]
+    answers: tuple[tuple[int, ...], ...]
     candidates: npt.NDArray[np.int64]
 
 
@@ -38,10 +37,7 @@ def fixed_cases(encoder: PromptEncoder, end_of_turn: int) -> list[ParityCase]:
     return [
         ParityCase(
             tuple(encoder.encode(policies, _messages(conversation["messages"])).token_ids),
-            (
-                _answer(trie.answers, trie.sequences, conversation["answers"][0]),
-                _answer(trie.answers, trie.sequences, conversation["answers"][1]),
-            ),
+            tuple(trie.sequences[trie.answers.index(name)] for name in conversation["answers"]),
             candidates,
         )
         for conversation in content["conversations"]
@@ -50,7 +46,3 @@ def fixed_cases(encoder: PromptEncoder, end_of_turn: int) -> list[ParityCase]:
 
 def _messages(messages: Sequence[dict[str, str]]) -> list[Message]:
     return [Message(Role[message["role"].upper()], message["text"]) for message in messages]
-
-
-def _answer(names: Sequence[str], sequences: Sequence[tuple[int, ...]], name: str) -> tuple[int, ...]:
-    return sequences[names.index(name)]

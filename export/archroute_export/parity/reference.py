@@ -1,21 +1,23 @@
 """The reference: a decoder-only language model in plain NumPy, read from the checkpoint layer by layer.
 
-It shares no code with the graph builder. Products are taken in float32, norms, rotations and softmax in
-float64. One layer's weights are in memory at a time, so the largest supported models fit.
+It shares no code with the graph builder, and knows neither a cache nor an attention bias. Products and
+softmax are taken in float32, norms and rotations in float64. One layer's weights are in memory at a time,
+so the largest supported models fit.
 Formulas: RMSNorm, arXiv 1910.07467; rotary embedding, arXiv 2104.09864, in the half-split layout of
 Hugging Face checkpoints; grouped-query attention, arXiv 2305.13245; SwiGLU, arXiv 2002.05202.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.shape import ModelShape
+from archroute_export.parity.case import ParityCase
 
 Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 REFERENCE_NAME = "numpy-float32"
 
@@ -24,25 +26,26 @@ Progress = Callable[[int, int], None]
 
 
 def reference_logits(
-    checkpoint: Checkpoint,
-    sequences: Sequence[Sequence[int]],
-    candidates: npt.NDArray[np.int64],
-    progress: Progress | None = None,
-) -> list[Floats]:
-    """Return, for each sequence of token ids, the candidates' logits at every position: `[n, C]`."""
+    checkpoint: Checkpoint, cases: Sequence[ParityCase], progress: Progress | None = None
+) -> list[list[Floats]]:
+    """Return, for each case and each of its answers, the logits that `ParityCase` asks for.
+
+    Every prompt is read once, and each of its answers behind it.
+    """
     shape = checkpoint.shape
-    lengths = [len(sequence) for sequence in sequences]
-    borders = np.cumsum(lengths)[:-1]
+    texts = [_Text(case) for case in cases]
+    borders = np.cumsum([text.tokens for text in texts])[:-1]
     embedding = checkpoint.tensor("model.embed_tokens.weight")
-    hidden = embedding[np.concatenate([np.asarray(sequence) for sequence in sequences])]
-    columns = (embedding if shape.tied_head else checkpoint.tensor("lm_head.weight"))[candidates]
-    del embedding
+    hidden = embedding[np.concatenate([text.token_ids for text in texts])]
+    head = embedding if shape.tied_head else checkpoint.tensor("lm_head.weight")
+    columns = [head[case.candidates] for case in cases]
+    del embedding, head
     for layer in range(shape.layers):
         weights = _LayerWeights(checkpoint, layer)
         normalized = _norm(hidden, weights("input_layernorm.weight"), shape)
         query, key, value = (weights.project(f"self_attn.{name}_proj", normalized) for name in "qkv")
         parts = (np.split(states, borders) for states in (query, key, value))
-        mixed = [_attend(q, k, v, shape) for q, k, v in zip(*parts, strict=True)]
+        mixed = [text.attend(q, k, v, shape) for text, q, k, v in zip(texts, *parts, strict=True)]
         hidden = hidden + weights.project("self_attn.o_proj", np.concatenate(mixed))
         normalized = _norm(hidden, weights("post_attention_layernorm.weight"), shape)
         gate = weights.project("mlp.gate_proj", normalized)
@@ -52,8 +55,39 @@ def reference_logits(
         hidden = hidden + weights.project("mlp.down_proj", activated * up)
         if progress is not None:
             progress(layer + 1, shape.layers)
-    final = _norm(hidden, checkpoint.tensor("model.norm.weight"), shape)
-    return np.split(final @ columns.T, borders)
+    final = np.split(_norm(hidden, checkpoint.tensor("model.norm.weight"), shape), borders)
+    return [
+        [states[rows] @ candidates.T for rows in text.reading_rows()]
+        for text, states, candidates in zip(texts, final, columns, strict=True)
+    ]
+
+
+class _Text:
+    """The rows of one case: its prompt, then its answers, each of which continues the prompt."""
+
+    def __init__(self, case: ParityCase) -> None:
+        self.token_ids = np.concatenate([np.array(part, np.int64) for part in (case.prompt, *case.answers)])
+        self.tokens = len(self.token_ids)
+        self._prompt = np.arange(len(case.prompt))
+        starts = len(case.prompt) + np.cumsum([0, *map(len, case.answers)])
+        self._answers = [np.arange(start, stop) for start, stop in pairwise(starts)]
+
+    def attend(self, query: Floats, key: Floats, value: Floats, shape: ModelShape) -> Floats:
+        """Mix the values of each row's own sequence: `[tokens, heads * head_size]`."""
+        mixed = np.empty_like(query)
+        for rows, sequence in self._sequences():
+            mixed[rows] = _attend(query[rows], key[sequence], value[sequence], shape)
+        return mixed
+
+    def reading_rows(self) -> list[npt.NDArray[np.int64]]:
+        """Return, for each answer, the prompt's last row and the answer's own."""
+        return [np.concatenate([self._prompt[-1:], rows]) for rows in self._answers]
+
+    def _sequences(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Yield sets of rows, each with the rows of the sequence that it is the end of."""
+        yield self._prompt, self._prompt
+        for rows in self._answers:
+            yield rows, np.concatenate([self._prompt, rows])
 
 
 class _LayerWeights:
@@ -80,26 +114,30 @@ def _norm(hidden: Floats, weight: Floats, shape: ModelShape) -> Floats:
 
 
 def _attend(query: Floats, key: Floats, value: Floats, shape: ModelShape) -> Floats:
-    """Causal attention of one sequence: `[n, heads * head_size]` from projections of n tokens."""
-    tokens = len(query)
-    queries = _rotate(query.reshape(tokens, shape.attention_heads, shape.head_size), shape)
-    keys = _rotate(key.reshape(tokens, shape.key_value_heads, shape.head_size), shape)
-    values = value.reshape(tokens, shape.key_value_heads, shape.head_size)
-    future = np.triu(np.ones((tokens, tokens), np.bool_), 1)
-    mixed = np.empty((tokens, shape.attention_heads, shape.head_size), np.float32)
+    """Causal attention of the last `len(query)` tokens of a sequence: `[n, heads * head_size]`."""
+    new, total = len(query), len(key)
+    queries = _rotate(query.reshape(new, shape.attention_heads, shape.head_size), total - new, shape)
+    keys = _rotate(key.reshape(total, shape.key_value_heads, shape.head_size), 0, shape)
+    values = value.reshape(total, shape.key_value_heads, shape.head_size)
+    future = np.triu(np.full((new, total), -np.inf, np.float32), total - new + 1)
+    scale = np.float32(shape.head_size**-0.5)
+    mixed = np.empty((new, shape.attention_heads, shape.head_size), np.float32)
     group = shape.attention_heads // shape.key_value_heads
     for head in range(shape.attention_heads):
-        scores = (queries[:, head] @ keys[:, head // group].T).astype(np.float64) / np.sqrt(shape.head_size)
-        scores[future] = -np.inf
-        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        scores = queries[:, head] @ keys[:, head // group].T
+        scores *= scale
+        scores += future
+        scores -= scores.max(axis=-1, keepdims=True)
+        np.exp(scores, out=scores)
         scores /= scores.sum(axis=-1, keepdims=True)
-        mixed[:, head] = scores.astype(np.float32) @ values[:, head // group]
-    return mixed.reshape(tokens, -1)
+        mixed[:, head] = scores @ values[:, head // group]
+    return mixed.reshape(new, -1)
 
 
-def _rotate(states: Floats, shape: ModelShape) -> Floats:
+def _rotate(states: Floats, first_position: int, shape: ModelShape) -> Floats:
     """Rotate `[n, heads, head_size]`: element i of a head pairs with element i + head_size / 2."""
-    angles = np.arange(len(states))[:, None, None] * shape.rope_frequencies()
+    positions = np.arange(first_position, first_position + len(states))
+    angles = positions[:, None, None] * shape.rope_frequencies()
     first, second = np.split(states.astype(np.float64), 2, axis=-1)
     cosine, sine = np.cos(angles), np.sin(angles)
     rotated = np.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)

@@ -1,7 +1,6 @@
 """Measuring how far a graph is from the reference, and refusing one that is too far."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -18,24 +17,15 @@ BOUNDS: dict[PrecisionName, float] = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.25, 
 
 
 def check_parity(
-    graph: Path,
+    graph: GraphUnderTest,
     checkpoint: Checkpoint,
     cases: Sequence[ParityCase],
     precision: PrecisionName,
     progress: Progress | None = None,
 ) -> ParityReport:
     """Compare `graph` with the reference on `cases`. Raises `ExportError` if it misses its bound."""
-    under_test = GraphUnderTest(graph)
-    found = [logits for case in cases for logits in under_test.logits(case)]
-    candidates = cases[0].candidates
-    sequences = [(*case.prompt, *answer) for case in cases for answer in case.answers]
-    tails = [len(case.prompt) - 1 for case in cases for _ in case.answers]
-    expected = [
-        logits[tail:]
-        for logits, tail in zip(
-            reference_logits(checkpoint, sequences, candidates, progress), tails, strict=True
-        )
-    ]
+    found = [logits for case in cases for logits in graph.logits(case)]
+    expected = [logits for answers in reference_logits(checkpoint, cases, progress) for logits in answers]
     actual, wanted = np.concatenate(found), np.concatenate(expected)
     difference = actual.astype(np.float64) - wanted
     report = ParityReport(

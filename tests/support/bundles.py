@@ -1,0 +1,46 @@
+"""Bundles of tiny checkpoints, exported and opened the way that users do."""
+
+from pathlib import Path
+
+from archroute_export.exporting import ExportRequest, export
+from archroute_export.progress import Stages
+from archroute_server.bundle.bundle import Bundle, open_bundle
+from archroute_server.bundle.manifest import PrecisionName
+from archroute_server.router.encoder import PromptEncoder
+from archroute_server.router.frame import ChatFrame
+from archroute_server.router.prompt import PromptVariant
+from archroute_server.router.tokenizer import Tokenizer
+from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.session import Session
+
+
+def export_bundle(checkpoint: Path, output: Path, precision: PrecisionName = "fp32") -> Bundle:
+    """Export a local checkpoint and open the bundle."""
+    export(
+        ExportRequest(
+            source=str(checkpoint),
+            output=output,
+            precision=precision,
+            variant="arch-router/model-card",
+            replace=False,
+        ),
+        Stages(),
+    )
+    return open_bundle(output)
+
+
+def open_session(bundle: Bundle) -> Session:
+    """Load a bundle's graph on the CPU."""
+    provider = choose_provider("cpu", bundle.manifest.precision, available_providers())
+    return Session(bundle.graph, bundle.manifest.model, provider, threads=1)
+
+
+def open_encoder(bundle: Bundle, budget: int = 2048) -> PromptEncoder:
+    """Return the encoder of a bundle's prompts."""
+    prompt = bundle.manifest.prompt
+    return PromptEncoder(
+        PromptVariant.load(prompt.variant),
+        ChatFrame.from_json(prompt.chat_frame),
+        Tokenizer.from_file(bundle.tokenizer),
+        budget,
+    )
