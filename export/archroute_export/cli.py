@@ -1,13 +1,18 @@
 """`archroute export`: a checkpoint becomes a bundle that the server loads."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 from archroute.commands import Command, CommandError
 
-DEFAULT_PRECISION = "int8"
+PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+
+# The precision of each exporter's graphs unless another is asked for.
+DEFAULT_PRECISIONS: Mapping[str, PrecisionName] = {"archroute": "int8", "optimum": "fp32"}
 # These repeat what the graph and the prompt rooms define, so that `--help` loads neither; a test compares.
-PRECISION_NAMES = ("fp32", "fp16", "int8", "int4")
+PRECISION_NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
 PROMPT_NAMES = ("arch-router/model-card", "arch-router/gateway")
 
 
@@ -22,14 +27,20 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISION_NAMES,
-        default=DEFAULT_PRECISION,
-        help=f"how the weights are held: int8 for CPUs, fp16 for GPUs (default: {DEFAULT_PRECISION})",
+        help="how the weights are held: int8 for CPUs, fp16 for GPUs (default: int8)",
     )
     parser.add_argument(
         "--prompt",
         choices=PROMPT_NAMES,
         default=PROMPT_NAMES[0],
         help=f"the prompt that the checkpoint was trained on (default: {PROMPT_NAMES[0]})",
+    )
+    parser.add_argument(
+        "--exporter",
+        choices=tuple(DEFAULT_PRECISIONS),
+        default="archroute",
+        help="what makes the graph: archroute itself, or Hugging Face's optimum, in fp32 and without the "
+        "one-pass decision, to compare with (default: archroute)",
     )
     parser.add_argument(
         "--force", action="store_true", help="replace what is at --output, once the export is done"
@@ -46,9 +57,10 @@ def _run(arguments: argparse.Namespace) -> int:
     request = ExportRequest(
         source=arguments.source,
         output=arguments.output,
-        precision=arguments.precision,
+        precision=arguments.precision or DEFAULT_PRECISIONS[arguments.exporter],
         variant=arguments.prompt,
         replace=arguments.force,
+        exporter=arguments.exporter,
     )
     try:
         manifest = export(request, stages)

@@ -1,18 +1,18 @@
 """The export: a checkpoint becomes a bundle."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import onnx_ir as ir
-
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.open import open_checkpoint
 from archroute_export.checkpoint.template import chat_frame
+from archroute_export.exporter import Exporter, ExporterName
 from archroute_export.folder import refuse_existing, whole_folder
-from archroute_export.graph.decoder import PRECISIONS, build_decoder
+from archroute_export.graph_exporter import GraphExporter
+from archroute_export.optimum_exporter import OptimumExporter
 from archroute_export.parity.case import fixed_cases
-from archroute_export.parity.graph import TreeGraph
 from archroute_export.parity.report import check_parity
 from archroute_export.progress import Stages
 from archroute_server.bundle.digest import digest_file
@@ -21,7 +21,6 @@ from archroute_server.bundle.manifest import (
     MANIFEST_FILE,
     SCHEMA_VERSION,
     TOKENIZER_FILE,
-    WEIGHTS_FILE,
     Manifest,
     ModelDimensions,
     ParityReport,
@@ -37,6 +36,11 @@ from archroute_server.router.tokenizer import Tokenizer
 # Parity prompts are a few hundred tokens; the models that are supported have thousands of positions.
 _PARITY_BUDGET = 1024
 
+_EXPORTERS: dict[ExporterName, Callable[[PrecisionName], Exporter]] = {
+    "archroute": GraphExporter,
+    "optimum": OptimumExporter,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
@@ -47,6 +51,7 @@ class ExportRequest:
     precision: PrecisionName
     variant: str
     replace: bool
+    exporter: ExporterName = "archroute"
 
 
 def export(request: ExportRequest, stages: Stages) -> Manifest:
@@ -57,34 +62,25 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
     """
     if not request.replace:
         refuse_existing(request.output)
+    exporter = _EXPORTERS[request.exporter](request.precision)
     checkpoint = open_checkpoint(request.source, announce=stages.say)
+    exporter.check(checkpoint)
     frame = chat_frame(checkpoint)
     variant = PromptVariant.load(request.variant)
     with stages.stage("Reading the checkpoint") as advance:
         checkpoint.compute_digest(advance)
     with whole_folder(request.output, replace=request.replace) as folder:
         (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json(), encoding="utf-8")
-        _write_graph(folder, checkpoint, request.precision, stages)
+        exporter.write_graph(checkpoint, folder, stages)
         tokenizer = Tokenizer.from_file(folder / TOKENIZER_FILE)
         encoder = PromptEncoder(variant, frame, tokenizer, _PARITY_BUDGET)
         with stages.stage("Checking parity") as advance:
             cases = fixed_cases(encoder, checkpoint.end_of_turn)
-            graph = TreeGraph(folder / GRAPH_FILE)
+            graph = exporter.open_graph(folder / GRAPH_FILE)
             parity = check_parity(graph, checkpoint, cases, request.precision, advance)
         manifest = _manifest(folder, checkpoint, request, frame, parity)
         (folder / MANIFEST_FILE).write_bytes(manifest.encode())
     return manifest
-
-
-def _write_graph(folder: Path, checkpoint: Checkpoint, precision: PrecisionName, stages: Stages) -> None:
-    model = build_decoder(checkpoint, PRECISIONS[precision])
-    with stages.stage("Writing the weights") as advance:
-        ir.save(
-            model,
-            folder / GRAPH_FILE,
-            external_data=WEIGHTS_FILE,
-            callback=lambda _, info: advance(info.index, info.total),
-        )
 
 
 def _manifest(
@@ -94,7 +90,7 @@ def _manifest(
     return Manifest(
         schema_version=SCHEMA_VERSION,
         created_by=f"archroute {version('archroute')}",
-        exporter="archroute",
+        exporter=request.exporter,
         source=Source(name=checkpoint.name, kind=checkpoint.kind, digest=checkpoint.digest),
         model=ModelDimensions(
             family=shape.family,

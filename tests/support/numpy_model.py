@@ -22,6 +22,7 @@ class NumpyModel:
     vocabulary: int
     seed: int = 0
     forwards: list[Forward] = field(default_factory=list)
+    tree_attention: bool = True
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(self.seed)

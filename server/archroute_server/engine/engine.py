@@ -35,8 +35,9 @@ _LAYOUTS_KEPT = 64
 class Limits:
     """Bounds on the work of one decision, in tokens, and on the memory kept between decisions, in bytes.
 
-    A trie whose branches take more than `tree_tokens` is decoded greedily: the choice is the same, and
-    the ranking holds only answers whose probability came to light on the way.
+    A trie whose branches take more than `tree_tokens` is decoded greedily, and so is every trie with a model
+    without tree attention: the choice is the same, and the ranking holds only answers whose probability
+    came to light on the way.
     """
 
     tree_tokens: int = 1024
@@ -177,6 +178,6 @@ class Engine:
 
     def _decode(self, prompt: Sequence[int], layout: BranchLayout, past: KeyValueCache) -> Decoded:
         limit = self._limits.forward_tokens
-        if len(layout.token_ids) <= self._limits.tree_tokens:
+        if self._model.tree_attention and len(layout.token_ids) <= self._limits.tree_tokens:
             return decode_one_pass(self._model, prompt, layout, past, limit)
         return decode_greedily(self._model, prompt, layout.trie, past, limit)

@@ -10,6 +10,7 @@ from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
+from archroute_server.runtime.optimum_session import OptimumSession
 from archroute_server.runtime.providers import available_providers, choose_provider
 from archroute_server.runtime.session import Session
 
@@ -42,6 +43,7 @@ def load_engine(
         raise BundleError(f"{folder}: {error}; install a newer archroute") from error
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
-    session = Session(bundle.graph, manifest.model, chosen, threads)
+    load = OptimumSession if manifest.exporter == "optimum" else Session
+    session = load(bundle.graph, manifest.model, chosen, threads)
     identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name)
     return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits)

@@ -1,4 +1,4 @@
-"""What decoding needs of a model; `runtime.session.Session` is one, and tests bring their own."""
+"""What decoding needs of a model; the sessions of `runtime` are such, and tests bring their own."""
 
 from typing import Protocol
 
@@ -8,6 +8,10 @@ from archroute_server.runtime.kv_cache import KeyValueCache
 
 class Model(Protocol):
     """Runs forward passes over a KV cache."""
+
+    @property
+    def tree_attention(self) -> bool:
+        """Whether a `Forward` may hold a tree; if not, each token must see every token before it."""
 
     def empty_cache(self) -> KeyValueCache:
         """Return a cache of no tokens."""

@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime as ort
 
 from archroute_server.bundle.manifest import ModelDimensions
-from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.inference_session import load_graph
 from archroute_server.runtime.kv_cache import Array, KeyValueCache
 from archroute_server.runtime.providers import Provider
 
@@ -19,24 +19,11 @@ class Session:
     `run` releases the GIL while the model runs, so it belongs on a thread of its own.
     """
 
-    def __init__(self, graph: Path, dimensions: ModelDimensions, provider: Provider, threads: int) -> None:
-        """Load the graph on `provider`, with `threads` threads (0: one for each physical core).
+    tree_attention = True
 
-        Raises `RuntimeLoadError` if ONNX Runtime refuses it.
-        """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        try:
-            self._session = ort.InferenceSession(graph, options, providers=[provider.onnxruntime_name])
-        except Exception as error:
-            raise RuntimeLoadError(f"ONNX Runtime cannot load {graph}: {error}") from error
-        loaded = self._session.get_providers()
-        if provider.onnxruntime_name not in loaded:
-            # ONNX Runtime falls back to the CPU with no more than a line on stderr.
-            raise RuntimeLoadError(
-                f"the {provider.name} provider did not load (ONNX Runtime has {', '.join(loaded)} instead): "
-                f"{provider.install}, or use --provider cpu"
-            )
+    def __init__(self, graph: Path, dimensions: ModelDimensions, provider: Provider, threads: int) -> None:
+        """Load the graph; see `load_graph`."""
+        self._session = load_graph(graph, provider, threads)
         self.provider = provider
         self.dimensions = dimensions
         types = {node.name: node.type for node in self._session.get_inputs()}

@@ -1,0 +1,39 @@
+"""GraphExporter: builds the graph node by node, in any precision and without torch."""
+
+from pathlib import Path
+
+import onnx_ir as ir
+
+from archroute_export.checkpoint.checkpoint import Checkpoint
+from archroute_export.exporter import ExporterName
+from archroute_export.graph.decoder import PRECISIONS, build_decoder
+from archroute_export.parity.graph import TreeGraph
+from archroute_export.progress import Stages
+from archroute_server.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, PrecisionName
+
+
+class GraphExporter:
+    """Builds the graph of `graph.decoder`; the weights are streamed from the checkpoint to the disk."""
+
+    name: ExporterName = "archroute"
+
+    def __init__(self, precision: PrecisionName) -> None:
+        self._precision = PRECISIONS[precision]
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """See `Exporter.check`; whatever can be opened can be built."""
+
+    def write_graph(self, checkpoint: Checkpoint, folder: Path, stages: Stages) -> None:
+        """See `Exporter.write_graph`."""
+        model = build_decoder(checkpoint, self._precision)
+        with stages.stage("Writing the weights") as advance:
+            ir.save(
+                model,
+                folder / GRAPH_FILE,
+                external_data=WEIGHTS_FILE,
+                callback=lambda _, info: advance(info.index, info.total),
+            )
+
+    def open_graph(self, path: Path) -> TreeGraph:
+        """See `Exporter.open_graph`."""
+        return TreeGraph(path)

@@ -1,0 +1,29 @@
+"""Loading a graph into ONNX Runtime."""
+
+from pathlib import Path
+
+import onnxruntime as ort
+
+from archroute_server.runtime.errors import RuntimeLoadError
+from archroute_server.runtime.providers import Provider
+
+
+def load_graph(graph: Path, provider: Provider, threads: int) -> ort.InferenceSession:
+    """Load `graph` on `provider`, with `threads` threads (0: one for each physical core).
+
+    Raises `RuntimeLoadError` if ONNX Runtime refuses it, or would run it on another provider.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = ort.InferenceSession(graph, options, providers=[provider.onnxruntime_name])
+    except Exception as error:
+        raise RuntimeLoadError(f"ONNX Runtime cannot load {graph}: {error}") from error
+    loaded = session.get_providers()
+    if provider.onnxruntime_name not in loaded:
+        # ONNX Runtime falls back to the CPU with no more than a line on stderr.
+        raise RuntimeLoadError(
+            f"the {provider.name} provider did not load (ONNX Runtime has {', '.join(loaded)} instead): "
+            f"{provider.install}, or use --provider cpu"
+        )
+    return session
