@@ -1,5 +1,6 @@
 """`archroute serve` as a process of its own, the way that users run it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -75,7 +76,11 @@ def serving(
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[ServerProcess]:
-    """Start a server on a free port, and end it with the test however the test ends."""
+    """Start a server, and end it with the test however the test ends.
+
+    `command` starts it, before its `arguments`. `environment` is the whole of it; this process's own, less
+    settings of archroute, unless given.
+    """
     process = subprocess.Popen(
         [*command, *arguments],
         stdin=subprocess.DEVNULL,
@@ -83,7 +88,8 @@ def serving(
         text=True,
         encoding="utf-8",
         cwd=cwd,
-        env=clean_environment(environment),
+        env=clean_environment() if environment is None else dict(environment),
+        start_new_session=True,
     )
     server = ServerProcess(process)
     reader = threading.Thread(target=server.read_log, daemon=True)
@@ -91,8 +97,9 @@ def serving(
     try:
         yield server
     finally:
-        if process.poll() is None:
-            process.kill()
+        # The whole group: a command such as `make serve` has the server for a child.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
         reader.join(PATIENCE)
         assert process.stderr is not None
@@ -106,7 +113,7 @@ def clean_environment(additions: Mapping[str, str] | None = None) -> dict[str, s
 
 
 def run_archroute(
-    *arguments: str | Path, stdin: str | None = None, environment: Mapping[str, str] | None = None
+    *arguments: str | Path, stdin: str | None = None, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run one `archroute` command to its end."""
     return subprocess.run(
@@ -117,6 +124,6 @@ def run_archroute(
         text=True,
         encoding="utf-8",
         timeout=PATIENCE,
-        env=clean_environment(environment),
+        env=clean_environment(variables),
         check=False,
     )

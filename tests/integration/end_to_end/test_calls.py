@@ -149,7 +149,7 @@ def test_the_command_line_with_a_conversation_and_policies_of_its_own(
     decided = run_archroute(
         *("route", "--messages", "-", "--policies", policies, "--policy-set", "awkward", "--json"),
         stdin=json.dumps(CONVERSATION),
-        environment={"ARCHROUTE_ADDRESS": server.address},
+        variables={"ARCHROUTE_ADDRESS": server.address},
     )
     assert decided.returncode == 0, decided.stderr
     document = json.loads(decided.stdout)

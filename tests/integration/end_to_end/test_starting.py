@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archroute import FailedPreconditionError, Router, UnavailableError
-from support.server_process import run_archroute, serving
+from support.server_process import clean_environment, run_archroute, serving
 
 LISTEN = ("--listen", "127.0.0.1:0")
 
@@ -30,12 +30,12 @@ def test_a_signal_ends_it_in_good_order(bundle: Path, policies: Path, number: si
 
 
 def test_the_settings_may_be_variables(bundle: Path, policies: Path) -> None:
-    environment = {
+    variables = {
         "ARCHROUTE_MODEL": str(bundle),
         "ARCHROUTE_POLICIES": str(policies),
         "ARCHROUTE_LISTEN": "127.0.0.1:0",
     }
-    with serving(environment=environment) as server:
+    with serving(environment=clean_environment(variables)) as server:
         assert server.wait_for("ready")["policy_sets"] == ["awkward", "gateway"]
         assert server.stop() == 0
 
