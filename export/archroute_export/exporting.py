@@ -8,19 +8,21 @@ from pathlib import Path
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.open import open_checkpoint
 from archroute_export.checkpoint.template import chat_frame
+from archroute_export.digest import sha256
+from archroute_export.errors import ExportError
 from archroute_export.exporter import Exporter, ExporterName
-from archroute_export.folder import refuse_existing, whole_folder
+from archroute_export.folder import check_target, whole_folder
 from archroute_export.graph_exporter import GraphExporter
 from archroute_export.optimum_exporter import OptimumExporter
-from archroute_export.parity.case import fixed_cases
+from archroute_export.parity.case import ParityCase, fixed_cases
 from archroute_export.parity.report import check_parity
-from archroute_export.progress import Stages
-from archroute_server.bundle.digest import digest_file
+from archroute_export.progress import Advance, Stages
 from archroute_server.bundle.manifest import (
     GRAPH_FILE,
     MANIFEST_FILE,
     SCHEMA_VERSION,
     TOKENIZER_FILE,
+    FileDigest,
     Manifest,
     ModelDimensions,
     ParityReport,
@@ -29,12 +31,15 @@ from archroute_server.bundle.manifest import (
     Source,
 )
 from archroute_server.router.encoder import PromptEncoder
+from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, PromptHere
-from archroute_server.router.prompt import PromptVariant
+from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer
 
 # Parity prompts are a few hundred tokens; the models that are supported have thousands of positions.
 _PARITY_BUDGET = 1024
+# Both answers to a parity prompt stand behind it.
+_ANSWER_ROOM = 64
 
 _EXPORTERS: dict[ExporterName, Callable[[PrecisionName], Exporter]] = {
     "archroute": GraphExporter,
@@ -60,38 +65,71 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
     Raises `CheckpointError` for a source that cannot be read, and `ExportError` for an output that cannot
     be written and for a graph that does not compute what the checkpoint does.
     """
-    if not request.replace:
-        refuse_existing(request.output)
+    check_target(request.output, replace=request.replace)
     exporter = _EXPORTERS[request.exporter](request.precision)
+    try:
+        variant = PromptVariant.load(request.variant)
+    except UnknownPromptVariant as error:
+        raise ExportError(str(error)) from error
     checkpoint = open_checkpoint(request.source, announce=stages.say)
     exporter.check(checkpoint)
     frame = chat_frame(checkpoint)
-    variant = PromptVariant.load(request.variant)
     with stages.stage("Reading the checkpoint") as advance:
         checkpoint.compute_digest(advance)
     with whole_folder(request.output, replace=request.replace) as folder:
         (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json(), encoding="utf-8")
         exporter.write_graph(checkpoint, folder, stages)
         tokenizer = Tokenizer.from_file(folder / TOKENIZER_FILE)
-        encoder = PromptEncoder(variant, frame, tokenizer, _PARITY_BUDGET)
+        cases = _parity_cases(checkpoint, variant, frame, tokenizer)
         with stages.stage("Checking parity") as advance:
-            cases = fixed_cases(encoder, checkpoint.end_of_turn)
             graph = exporter.open_graph(folder / GRAPH_FILE)
             parity = check_parity(graph, checkpoint, cases, request.precision, advance)
-        manifest = _manifest(folder, checkpoint, request, frame, parity)
+        with stages.stage("Computing digests") as advance:
+            files = _digest_files(folder, advance)
+        manifest = _manifest(checkpoint, request, frame, files, parity)
         (folder / MANIFEST_FILE).write_bytes(manifest.encode())
     return manifest
 
 
+def _parity_cases(
+    checkpoint: Checkpoint, variant: PromptVariant, frame: ChatFrame, tokenizer: Tokenizer
+) -> list[ParityCase]:
+    positions = checkpoint.shape.maximum_positions
+    encoder = PromptEncoder(variant, frame, tokenizer, min(_PARITY_BUDGET, positions - _ANSWER_ROOM))
+    try:
+        return fixed_cases(encoder, checkpoint.end_of_turn)
+    except InvalidRequest as error:
+        raise ExportError(
+            f"{checkpoint.name}: the prompt {variant.name} does not fit this model, which has {positions} "
+            f"positions: {error}"
+        ) from error
+
+
+def _digest_files(folder: Path, advance: Advance) -> dict[str, FileDigest]:
+    sizes = {path: path.stat().st_size for path in sorted(folder.iterdir())}
+    total, done = sum(sizes.values()), 0
+
+    def count(read: int) -> None:
+        nonlocal done
+        done += read
+        advance(done, total)
+
+    return {path.name: FileDigest(sha256=sha256(path, count), bytes=size) for path, size in sizes.items()}
+
+
 def _manifest(
-    folder: Path, checkpoint: Checkpoint, request: ExportRequest, frame: ChatFrame, parity: ParityReport
+    checkpoint: Checkpoint,
+    request: ExportRequest,
+    frame: ChatFrame,
+    files: dict[str, FileDigest],
+    parity: ParityReport,
 ) -> Manifest:
     shape = checkpoint.shape
     return Manifest(
         schema_version=SCHEMA_VERSION,
         created_by=f"archroute {version('archroute')}",
         exporter=request.exporter,
-        source=Source(name=checkpoint.name, kind=checkpoint.kind, digest=checkpoint.digest),
+        source=Source(name=checkpoint.title, kind=checkpoint.kind, digest=checkpoint.digest),
         model=ModelDimensions(
             family=shape.family,
             layers=shape.layers,
@@ -109,7 +147,7 @@ def _manifest(
             rendered_chat_frame=_rendered(frame),
             end_of_turn=checkpoint.end_of_turn,
         ),
-        files={path.name: digest_file(path) for path in sorted(folder.iterdir())},
+        files=files,
         parity=parity,
     )
 

@@ -6,7 +6,7 @@ chat template adds a system message of its own to a conversation that has none.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -159,7 +159,7 @@ def random_tensors(config: dict[str, object], seed: int = 0) -> dict[str, np.nda
     return tensors
 
 
-def tiny_tokenizer() -> Tokenizer:
+def tiny_tokenizer(size: int = TOKENIZER_SIZE, texts: Sequence[str] = _TRAINING_TEXT) -> Tokenizer:
     """Train a byte-level BPE with Qwen2's rules; the special tokens are 0, 1 and 2."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -171,12 +171,12 @@ def tiny_tokenizer() -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=TOKENIZER_SIZE,
+        vocab_size=size,
         special_tokens=[AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_TRAINING_TEXT, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 

@@ -14,14 +14,13 @@ from tokenizers import Tokenizer
 
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.shape import ModelShape
+from archroute_export.digest import sha256
 
 # Called with the bytes done so far and the bytes in all.
 Progress = Callable[[int, int], None]
 
 CHATML_START = "<|im_start|>"
 CHATML_END = "<|im_end|>"
-
-_READ_SIZE = 4 << 20
 
 
 class Checkpoint(ABC):
@@ -33,8 +32,10 @@ class Checkpoint(ABC):
 
     kind: Literal["safetensors", "gguf"]
 
-    def __init__(self, name: str, shape: ModelShape) -> None:
+    def __init__(self, name: str, title: str, shape: ModelShape) -> None:
+        """`name` is what messages call it, `title` what to call it on another machine: no path."""
         self.name = name
+        self.title = title
         self.shape = shape
         self._digest: str | None = None
 
@@ -150,21 +151,17 @@ def read_json_object(path: Path) -> dict[str, object]:
 
 
 def _digest_files(paths: Sequence[Path], progress: Progress | None) -> str:
-    buffer = bytearray(_READ_SIZE)
-    view = memoryview(buffer)
     done = 0
-    digests = []
     try:
         total = sum(path.stat().st_size for path in paths)
-        for path in paths:
-            digest = hashlib.sha256()
-            with path.open("rb", buffering=0) as file:
-                while count := file.readinto(buffer):
-                    digest.update(view[:count])
-                    done += count
-                    if progress is not None:
-                        progress(done, total)
-            digests.append(digest.hexdigest())
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress is not None:
+                progress(done, total)
+
+        digests = [sha256(path, advance) for path in paths]
     except OSError as error:
         raise CheckpointError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
     if len(digests) == 1:

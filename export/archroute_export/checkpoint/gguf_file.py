@@ -53,8 +53,9 @@ class GgufFile(Checkpoint):
     kind = "gguf"
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        """Read the header of `path`; `name` is what messages call it, by default its path."""
+        """Read the header of `path`; `name` is what to call it, by default its path."""
         self.path = path
+        title = name or path.name
         name = name or str(path)
         reader = _open(path)
         self._metadata = Metadata(reader, name)
@@ -63,7 +64,7 @@ class GgufFile(Checkpoint):
             shape = _shape(self._metadata, self._tensors)
         except CheckpointError as error:
             raise CheckpointError(f"{name}: {error}") from error
-        super().__init__(name, shape)
+        super().__init__(name, title, shape)
         found = {
             tensor: tuple(int(size) for size in reversed(stored.shape))
             for tensor, stored in self._tensors.items()

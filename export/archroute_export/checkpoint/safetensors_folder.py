@@ -43,8 +43,9 @@ class SafetensorsFolder(Checkpoint):
     kind = "safetensors"
 
     def __init__(self, folder: Path, name: str | None = None) -> None:
-        """Read the headers in `folder`; `name` is what messages call it, by default its path."""
+        """Read the headers in `folder`; `name` is what to call it, by default its path."""
         self.folder = folder
+        title = name or folder.resolve().name
         name = name or str(folder)
         config_path = folder / CONFIG
         if not config_path.is_file():
@@ -54,7 +55,7 @@ class SafetensorsFolder(Checkpoint):
             shape = ModelShape.from_config(self._config)
         except CheckpointError as error:
             raise CheckpointError(f"{config_path}: {error}") from error
-        super().__init__(name, shape)
+        super().__init__(name, title, shape)
         self._weight_files = _weight_files(folder)
         self._file_of: dict[str, Path] = {}
         shapes: dict[str, tuple[int, ...]] = {}

@@ -13,6 +13,8 @@ Made = TypeVar("Made")
 
 INT4_BLOCK = 32
 _ROWS_AT_A_TIME = 8192
+# Below this, a quotient may be too small for a float of full precision.
+_AS_GOOD_AS_ZERO = 1e-30
 
 
 class Shared(Generic[Made]):
@@ -100,11 +102,13 @@ def quantize_blocks(matrix: Floats) -> Int4Blocks:
     padded[:, :depth] = rows
     grouped = padded.reshape(outputs, blocks, INT4_BLOCK)
     extreme = np.take_along_axis(grouped, np.abs(grouped).argmax(axis=2)[..., None], axis=2)[..., 0]
-    scales = np.where(extreme == 0, np.float32(1), extreme / np.float32(-8)).astype(np.float32)
+    scales = _scales(extreme, -8)
     values = np.clip(np.rint(grouped / scales[..., None]) + 8, 0, 15).astype(np.uint8)
     return Int4Blocks(values[..., 0::2] | (values[..., 1::2] << 4), scales)
 
 
 def _scales(extremes: Floats, levels: int) -> Floats:
     # A row of zeros gets scale one: it stays zero, and nothing divides by zero.
-    return np.where(extremes == 0, np.float32(1), extremes / np.float32(levels)).astype(np.float32)
+    return np.where(np.abs(extremes) < _AS_GOOD_AS_ZERO, np.float32(1), extremes / np.float32(levels)).astype(
+        np.float32
+    )

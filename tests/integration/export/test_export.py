@@ -1,0 +1,307 @@
+"""Exporting a checkpoint: what is written, and what is left when something goes wrong."""
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archroute_export import exporting
+from archroute_export.checkpoint.checkpoint import Checkpoint
+from archroute_export.checkpoint.errors import CheckpointError
+from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
+from archroute_export.errors import ExportError
+from archroute_export.exporting import ExportRequest, export
+from archroute_export.parity.case import ParityCase
+from archroute_export.progress import Stages
+from archroute_server.bundle.bundle import open_bundle
+from archroute_server.bundle.manifest import PrecisionName
+from support.bundles import export_bundle
+from support.checkpoints import write_tiny_checkpoint
+from support.gguf_checkpoints import write_tiny_gguf
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiny-model"
+    write_tiny_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "bundle"
+
+
+def request_for(source: Path, output: Path, **changes: object) -> ExportRequest:
+    request = ExportRequest(str(source), output, "fp32", "arch-router/model-card", replace=False)
+    return dataclasses.replace(request, **changes)  # type: ignore[arg-type]
+
+
+def run_export(source: Path, output: Path, **changes: object) -> None:
+    export(request_for(source, output, **changes), Stages())
+
+
+def assert_nothing_left(output: Path) -> None:
+    assert not output.parent.exists() or list(output.parent.iterdir()) == []
+
+
+# What is written.
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])
+@pytest.mark.parametrize("variant", ["arch-router/model-card", "arch-router/gateway"])
+def test_the_bundle_holds_all_that_the_server_needs(
+    checkpoint: Path, output: Path, precision: PrecisionName, variant: str
+) -> None:
+    run_export(checkpoint, output, precision=precision, variant=variant)
+    bundle = open_bundle(output)
+    manifest = bundle.manifest
+    assert sorted(path.name for path in output.iterdir()) == ["manifest.json", *sorted(manifest.files)]
+    assert sorted(manifest.files) == ["model.onnx", "model.onnx.data", "tokenizer.json"]
+    assert (manifest.precision, manifest.prompt.variant) == (precision, variant)
+    assert manifest.exporter == "archroute"
+    assert manifest.source.kind == "safetensors"
+    assert manifest.source.digest == SafetensorsFolder(checkpoint).digest
+    assert (manifest.model.family, manifest.model.layers, manifest.model.vocabulary_size) == ("qwen2", 2, 640)
+    assert (manifest.prompt.end_of_turn, manifest.prompt.chat_frame[0]) == (
+        2,
+        {"token": 1, "text": "<|im_start|>"},
+    )
+    assert manifest.prompt.rendered_chat_frame.endswith(
+        "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert bundle.tokenizer.read_text() == (checkpoint / "tokenizer.json").read_text()
+    parity = manifest.parity
+    assert parity.relative_error <= parity.bound
+    assert (parity.prompts, parity.reference) == (3, "numpy-float32")
+    assert parity.positions > 6 * 10
+
+
+def test_the_manifest_names_no_path_of_this_machine(checkpoint: Path, output: Path, tmp_path: Path) -> None:
+    run_export(checkpoint, output)
+    manifest = open_bundle(output).manifest
+    assert manifest.source.name == "tiny-model"
+    gguf = tmp_path / "tiny-model.Q8_0.gguf"
+    write_tiny_gguf(gguf)
+    run_export(gguf, tmp_path / "from-gguf")
+    assert open_bundle(tmp_path / "from-gguf").manifest.source.name == "tiny-model.Q8_0.gguf"
+    for bundle in (output, tmp_path / "from-gguf"):
+        assert str(tmp_path) not in (bundle / "manifest.json").read_text()
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(checkpoint: Path, output: Path, tmp_path: Path) -> None:
+    first = export_bundle(checkpoint, output, "int8")
+    second = export_bundle(checkpoint, tmp_path / "again", "int8")
+    assert first.digest == second.digest
+
+
+def test_shards_give_the_same_graph_as_one_file(output: Path, tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path / "one")
+    write_tiny_checkpoint(tmp_path / "sharded", shards=3)
+    one = export_bundle(tmp_path / "one", tmp_path / "from-one")
+    sharded = export_bundle(tmp_path / "sharded", tmp_path / "from-sharded")
+    assert one.manifest.files == sharded.manifest.files
+
+
+# Where it is written.
+
+
+def test_what_is_there_already_is_kept_unless_forced(checkpoint: Path, output: Path) -> None:
+    first = export_bundle(checkpoint, output)
+    with pytest.raises(ExportError, match="or replace it with --force"):
+        run_export(checkpoint, output, precision="int8")
+    assert open_bundle(output).digest == first.digest
+    run_export(checkpoint, output, precision="int8", replace=True)
+    assert open_bundle(output).manifest.precision == "int8"
+    assert [path.name for path in output.parent.iterdir()] == ["bundle"]
+
+
+def test_a_forced_export_that_fails_keeps_the_old_bundle(
+    checkpoint: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export_bundle(checkpoint, output)
+    _miss_parity(monkeypatch)
+    with pytest.raises(ExportError, match="does not compute"):
+        run_export(checkpoint, output, replace=True)
+    assert open_bundle(output).digest == first.digest
+    assert [path.name for path in output.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_parent_that_is_no_folder_is_named(checkpoint: Path, tmp_path: Path, replace: bool) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match=r"cannot write in .*file"):
+        run_export(checkpoint, tmp_path / "file" / "bundle", replace=replace)
+
+
+def test_nothing_is_read_for_an_output_that_cannot_be_used(tmp_path: Path, output: Path) -> None:
+    output.mkdir(parents=True)
+    (output / "notes.txt").touch()
+    with pytest.raises(ExportError, match="is not a bundle"):
+        run_export(tmp_path / "no such checkpoint", output)
+
+
+# What can be wrong with the source.
+
+
+def test_a_truncated_checkpoint_is_named_and_leaves_nothing(checkpoint: Path, output: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read, it may be truncated"):
+        run_export(checkpoint, output)
+    assert_nothing_left(output)
+
+
+def test_a_truncated_gguf_file_is_named_and_leaves_nothing(tmp_path: Path, output: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_tiny_gguf(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=r"tiny\.gguf: cannot be read, it may be truncated"):
+        run_export(path, output)
+    assert_nothing_left(output)
+
+
+def test_an_unsupported_architecture_is_told_which_are_supported(checkpoint: Path, output: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"architectures": ["GemmaForCausalLM"]}))
+    expected = r"not supported: GemmaForCausalLM\. Supported are Qwen2ForCausalLM and LlamaForCausalLM"
+    with pytest.raises(CheckpointError, match=expected):
+        run_export(checkpoint, output)
+    assert_nothing_left(output)
+
+
+def test_a_model_too_short_for_the_prompt_is_refused(output: Path, tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path / "short", config_fields={"max_position_embeddings": 256})
+    with pytest.raises(ExportError, match="does not fit this model, which has 256 positions"):
+        run_export(tmp_path / "short", output)
+    assert_nothing_left(output)
+
+
+def test_an_unknown_prompt_variant_is_told_which_there_are(checkpoint: Path, output: Path) -> None:
+    with pytest.raises(ExportError, match=r"no prompt variant 'x'; the variants are arch-router/model-card"):
+        run_export(checkpoint, output, variant="x")
+    assert_nothing_left(output)
+
+
+# A graph that is wrong.
+
+
+@pytest.mark.parametrize(
+    ("precision", "tensor"),
+    [
+        *((precision, "model.layers.1.mlp.up_proj.weight") for precision in ("fp32", "fp16", "int8", "int4")),
+        # So small an effect drowns in what 8 bits round off.
+        *((precision, "model.layers.0.self_attn.k_proj.bias") for precision in ("fp32", "fp16")),
+    ],
+)
+def test_a_graph_with_a_wrong_weight_is_refused_and_leaves_nothing(
+    checkpoint: Path, output: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionName, tensor: str
+) -> None:
+    _corrupt_while_building(monkeypatch, tensor)
+    with pytest.raises(ExportError, match=rf"the relative error of its logits is .*, and {precision} allows"):
+        run_export(checkpoint, output, precision=precision)
+    assert_nothing_left(output)
+
+
+def test_a_graph_that_gives_no_numbers_is_refused(
+    checkpoint: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NotANumber:
+        def logits(self, case: ParityCase) -> list[np.ndarray]:
+            return [np.full((1 + len(answer), len(case.candidates)), np.nan) for answer in case.answers]
+
+    monkeypatch.setattr(exporting.GraphExporter, "open_graph", lambda *_: NotANumber())
+    with pytest.raises(ExportError, match="the relative error of its logits is nan"):
+        run_export(checkpoint, output)
+    assert_nothing_left(output)
+
+
+# A machine that gives out.
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with less room than a tiny bundle takes."""
+    mounted = tmp_path / "small-disk"
+    mounted.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mounted)]
+    if not Path("/bin/mount").exists() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a file system takes root")
+    yield mounted
+    subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(checkpoint: Path, small_disk: Path) -> None:
+    with pytest.raises(ExportError, match=r"the disk of .*small-disk is full; nothing was kept"):
+        run_export(checkpoint, small_disk / "bundle")
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_at_the_end_is_named(
+    checkpoint: Path, output: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ExportError, match="is full; nothing was kept"):
+        run_export(checkpoint, output)
+    assert_nothing_left(output)
+
+
+def test_a_killed_export_leaves_a_hidden_folder_and_can_be_repeated(checkpoint: Path, output: Path) -> None:
+    killed_halfway = (
+        "import os, signal\n"
+        "from archroute.cli import main\n"
+        "from archroute_export import exporting\n"
+        "exporting.check_parity = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"main(['export', {str(checkpoint)!r}, '--output', {str(output)!r}])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", killed_halfway], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    [partial] = output.parent.iterdir()
+    assert partial.name.startswith(".bundle.partial-")
+    assert not (partial / "manifest.json").exists()
+    assert export_bundle(checkpoint, output).manifest.source.name == "tiny-model"
+
+
+def test_an_interrupted_export_leaves_nothing(
+    checkpoint: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting, "check_parity", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_export(checkpoint, output)
+    assert_nothing_left(output)
+
+
+def _miss_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    _corrupt_while_building(monkeypatch, "model.norm.weight")
+
+
+def _corrupt_while_building(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Reverse one tensor where the graph is built; the reference reads the checkpoint as it is."""
+    build = exporting.GraphExporter.write_graph
+    read = SafetensorsFolder.tensor
+
+    def read_wrongly(checkpoint: Checkpoint, tensor: str) -> np.ndarray:
+        values = read(checkpoint, tensor)  # type: ignore[arg-type]
+        return values[::-1].copy() if tensor == name else values
+
+    def build_wrongly(*arguments: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(SafetensorsFolder, "tensor", read_wrongly)
+            build(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(exporting.GraphExporter, "write_graph", build_wrongly)
