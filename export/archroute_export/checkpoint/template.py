@@ -30,7 +30,8 @@ from archroute_server.router.tokenizer import Tokenizer as RouterTokenizer
 
 # Stands in for the prompt, which begins and ends with whitespace too. Its punctuation shows a template
 # that escapes what it is given.
-_PLACEHOLDER = "\n⟦archroute: \"the\" <prompt> & 'only' this⟧ \n"
+_BARE = "⟦archroute: \"the\" <prompt> & 'only' this⟧"
+_PLACEHOLDER = f"\n{_BARE} \n"
 
 # Jinja drops a template's own last newline.
 _CHATML = (
@@ -48,7 +49,7 @@ def chat_frame(checkpoint: Checkpoint) -> ChatFrame:
 
     Raises:
         CheckpointError: no template and no ChatML, a template that fails, needs today's date, or does
-            not write the message exactly once as it is.
+            not write the message exactly once, as it is or stripped.
     """
     special_tokens = {
         token.content: id
@@ -63,14 +64,20 @@ def chat_frame(checkpoint: Checkpoint) -> ChatFrame:
                 f"{CHATML_START} and {CHATML_END}; add a chat_template to tokenizer_config.json"
             )
         template = _CHATML
-    rendered = _render(template, checkpoint)
-    if rendered.count(_PLACEHOLDER) != 1:
-        raise CheckpointError(f"{checkpoint.name}: {_what_happened_to_prompt(rendered)}")
-    before, after = rendered.split(_PLACEHOLDER)
+    rendered = _render(template, checkpoint, _PLACEHOLDER)
+    # Llama 3's templates trim every message: with whitespace around it and without, the result is the same.
+    stripped = rendered == _render(template, checkpoint, _BARE)
+    written = _BARE if stripped else _PLACEHOLDER
+    if rendered.count(written) != 1:
+        what = "writes the user's message more than once"
+        if written not in rendered:
+            what = "leaves out the user's message or changes it"
+        raise CheckpointError(f"{checkpoint.name}: the chat template {what}")
+    before, after = rendered.split(written)
     frame = ChatFrame(
         (
             *_segments(before, special_tokens),
-            PromptHere(),
+            PromptHere(stripped),
             *_segments(after, special_tokens),
         )
     )
@@ -81,7 +88,7 @@ def chat_frame(checkpoint: Checkpoint) -> ChatFrame:
     return frame
 
 
-def _render(template: str, checkpoint: Checkpoint) -> str:
+def _render(template: str, checkpoint: Checkpoint, message: str) -> str:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, jinja2.ext.loopcontrols]
     )
@@ -89,7 +96,7 @@ def _render(template: str, checkpoint: Checkpoint) -> str:
     environment.globals["raise_exception"] = _raise_exception
     try:
         return environment.from_string(template).render(
-            messages=[{"role": "user", "content": _PLACEHOLDER}],
+            messages=[{"role": "user", "content": message}],
             tools=None,
             documents=None,
             add_generation_prompt=True,
@@ -107,17 +114,6 @@ def _render(template: str, checkpoint: Checkpoint) -> str:
         raise CheckpointError(f"{checkpoint.name}: the chat template fails: {error}") from error
     except (TypeError, ValueError, ArithmeticError, LookupError) as error:  # from expressions inside it
         raise CheckpointError(f"{checkpoint.name}: the chat template fails: {error}") from error
-
-
-def _what_happened_to_prompt(rendered: str) -> str:
-    if rendered.count(_PLACEHOLDER) > 1:
-        return "the chat template writes the user's message more than once"
-    if _PLACEHOLDER.strip() in rendered:
-        return (
-            "the chat template strips the whitespace around the user's message, which is part of the prompt; "
-            "remove its `trim`"
-        )
-    return "the chat template leaves out the user's message or changes it"
 
 
 def _segments(text: str, special_tokens: Mapping[str, int]) -> Iterator[Segment]:

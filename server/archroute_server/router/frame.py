@@ -8,6 +8,7 @@ list of segments:
      {"token": 151644, "text": "<|im_start|>"}, {"text": "assistant\\n"}]
 
 Special tokens are written as ids and never come out of text, so no message can leave the frame.
+A template that trims messages, as Llama 3's do, gives `{"prompt": true, "stripped": true}`.
 """
 
 from collections.abc import Iterator
@@ -37,7 +38,9 @@ class Text:
 
 @dataclass(frozen=True)
 class PromptHere:
-    """Where the prompt goes."""
+    """Where the prompt goes; `stripped` if the template takes off the whitespace around it."""
+
+    stripped: bool = False
 
 
 Segment = SpecialToken | Text | PromptHere
@@ -113,8 +116,8 @@ class ChatFrame:
                     yield segment
                 case Text(text):
                     pending.append(text)
-                case PromptHere():
-                    pending.append(prompt)
+                case PromptHere(stripped):
+                    pending.append(prompt.strip() if stripped else prompt)
         if pending:
             yield "".join(pending)
 
@@ -125,8 +128,8 @@ def _segment_to_json(segment: Segment) -> dict[str, object]:
             return {"token": id, "text": text}
         case Text(text):
             return {"text": text}
-        case PromptHere():
-            return {"prompt": True}
+        case PromptHere(stripped):
+            return {"prompt": True, "stripped": True} if stripped else {"prompt": True}
 
 
 def _segment_from_json(index: int, item: object) -> Segment:
@@ -137,8 +140,8 @@ def _segment_from_json(index: int, item: object) -> Segment:
             return SpecialToken(id, text)
         case {"text": str(text), **rest} if not rest:
             return Text(text)
-        case {"prompt": True, **rest} if not rest:
-            return PromptHere()
+        case {"prompt": True, **rest} if rest in ({}, {"stripped": True}):
+            return PromptHere(stripped=bool(rest))
     raise ChatFrameError(
         f'segment {index} is none of {{"token": id, "text": "..."}}, {{"text": "..."}}, {{"prompt": true}}'
     )

@@ -35,6 +35,13 @@ def test_frames_round_trip_through_json(frame: ChatFrame) -> None:
     assert ChatFrame.from_json(written) == frame
 
 
+def test_a_template_that_trims_takes_the_whitespace_off_the_prompt(tokenizer: Tokenizer) -> None:
+    trimming = ChatFrame((Text("user\n"), PromptHere(stripped=True), Text("\n")))
+    assert tokenizer.decode(trimming.encode("\n the prompt \n", tokenizer)) == "user\nthe prompt\n"
+    assert trimming.to_json()[1] == {"prompt": True, "stripped": True}
+    assert ChatFrame.from_json(trimming.to_json()) == trimming
+
+
 @pytest.mark.parametrize(
     "segment",
     [
@@ -48,6 +55,8 @@ def test_frames_round_trip_through_json(frame: ChatFrame) -> None:
         {"text": "a", "extra": 1},
         {"prompt": False},
         {"prompt": True, "text": "a"},
+        {"prompt": True, "stripped": False},
+        {"prompt": True, "stripped": 2},
         {"token": 1, "text": "a", "prompt": True},
     ],
 )

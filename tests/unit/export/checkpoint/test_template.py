@@ -9,7 +9,7 @@ from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.checkpoint.template import chat_frame
 from archroute_server.router.tokenizer import Tokenizer as RouterTokenizer
-from support.checkpoints import SYSTEM_MESSAGE, write_tiny_checkpoint
+from support.checkpoints import CHAT_TEMPLATE, SYSTEM_MESSAGE, write_tiny_checkpoint
 
 START = {"token": 1, "text": "<|im_start|>"}
 END = {"token": 2, "text": "<|im_end|>"}
@@ -48,6 +48,22 @@ def test_the_frame_gives_the_tokens_of_the_rendered_text(tmp_path: Path, prompt:
     )
     tokenizer = RouterTokenizer(Tokenizer.from_str(checkpoint.tokenizer_json()))
     assert chat_frame(checkpoint).encode(prompt, tokenizer) == checkpoint.tokenizer.encode(rendered).ids
+
+
+@pytest.mark.oracle
+def test_a_template_that_trims_gives_a_frame_that_does(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    template = CHAT_TEMPLATE.replace("message['content']", "message['content'] | trim")
+    checkpoint = with_template(tmp_path, template)
+    frame = chat_frame(checkpoint)
+    assert {"prompt": True, "stripped": True} in frame.to_json()
+    tokenizer = RouterTokenizer(Tokenizer.from_str(checkpoint.tokenizer_json()))
+    prompt = " \n\tYou are a helpful assistant.\n <routes>\n[]\n\u3000 "
+    expected = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(
+        [{"role": "user", "content": prompt}], add_generation_prompt=True
+    )
+    assert frame.encode(prompt, tokenizer) == expected
 
 
 @pytest.mark.oracle
@@ -118,7 +134,8 @@ def test_a_fixed_date_is_taken_where_a_template_has_one(tmp_path: Path) -> None:
     ("template", "message"),
     [
         ("{{ strftime_now('%Y') }}{{ messages[0].content }}", "writes today's date"),
-        ("{{ messages[0].content | trim }}", "strips the whitespace around the user's message"),
+        ("{{ messages[0].content | trim }}{{ messages[0].content | trim }}", "more than once"),
+        ("{{ messages[0].content | trim('\\n') }}", "leaves out the user's message or changes it"),
         ("{{ messages[0].content }}{{ messages[0].content }}", "more than once"),
         ("no message", "leaves out the user's message or changes it"),
         ("{{ messages[0].content | escape }}", "leaves out the user's message or changes it"),
