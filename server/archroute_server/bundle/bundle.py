@@ -58,7 +58,7 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def _verify(folder: Path, name: str, manifest: Manifest) -> None:
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", "..") or "\0" in name:
         raise BundleError(
             f"{folder / MANIFEST_FILE} lists {name!r}, which is not the name of a file beside it"
         )
