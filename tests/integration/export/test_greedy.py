@@ -21,7 +21,8 @@ from archroute_server.router.trie import AnswerTrie
 from archroute_server.runtime.session import Session
 from support.bundles import export_bundle, open_encoder, open_session
 
-pytestmark = [pytest.mark.oracle, pytest.mark.slow]
+# Training takes seconds on an idle machine, and much longer beside other work.
+pytestmark = [pytest.mark.oracle, pytest.mark.slow, pytest.mark.timeout(300)]
 
 UNBOUNDED = 10_000
 # Enough for any answer of these policies.
