@@ -1,13 +1,15 @@
 # Every target makes the environment it needs. `make serve` and `make test` are the two that matter.
 PYTHON ?= python3
 ARGS ?=
+# Test processes. A file's tests stay together, since they share what was exported for them.
+JOBS ?= 2
 
 SERVE := .venv
 DEV := .venv-dev
 STUBS := client/archroute/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format protos check-protos bench clean
+.PHONY: help serve test lint format protos check-protos docs bench clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -16,7 +18,7 @@ serve: $(SERVE)/.installed ## Start a server with the embedded model and example
 	$(SERVE)/bin/archroute serve --policies examples/policies.yaml $(ARGS)
 
 test: $(DEV)/.installed ## Run every test (ARGS="-k trie" for a few)
-	$(DEV)/bin/python -m pytest $(ARGS)
+	$(DEV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(DEV)/.installed ## Check style, types, import directions, and the protos
 	$(DEV)/bin/ruff check .
@@ -38,6 +40,9 @@ check-protos: protos ## Fail if the checked-in stubs are not what the protos giv
 	@git diff --exit-code --stat -- $(STUBS) && test -z "$$(git ls-files --others --exclude-standard -- $(STUBS))" \
 		|| { echo "The stubs differ from the protos: run 'make protos' and commit $(STUBS)."; exit 1; }
 
+docs: $(DEV)/.installed ## Write the generated tables of README.md
+	cd tests && ../$(DEV)/bin/python -m support.readme_tables
+
 bench: $(DEV)/.installed ## Measure tokenizing, the trie, and a decision
 	$(DEV)/bin/python -m pytest bench --benchmark-only $(ARGS)
 
@@ -45,12 +50,14 @@ clean: ## Remove the environments and caches
 	rm -rf $(SERVE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 
 $(SERVE)/.installed: pyproject.toml
+	@echo "Installing what the server needs into $(SERVE); this takes a minute or two."
 	$(PYTHON) -m venv $(SERVE)
 	$(SERVE)/bin/python -m pip install --quiet -e '.[server,export]'
 	@touch $@
 
 # torch first and pinned: asked for by another package, pip takes its newest build instead.
 $(DEV)/.installed: pyproject.toml
+	@echo "Installing what development needs into $(DEV), PyTorch among it; this takes some minutes."
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet torch==2.13.0
 	$(DEV)/bin/python -m pip install --quiet -e '.[server,export,optimum,dev]'

@@ -1,0 +1,63 @@
+"""What can be said of README.md without running it: its tables, its links, its examples of files."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from archroute import Outcome
+from archroute_server.router.policy_file import load_policy_sets
+from archroute_server.rpc.status import INTERNAL, STATUS_RULES
+from support.clone import ROOT
+from support.markdown import Block, code_blocks
+from support.readme_tables import README, REASONS, with_tables
+
+BLOCKS = code_blocks(README)
+
+
+def test_every_block_is_of_a_kind_that_is_tested() -> None:
+    assert {block.language for block in BLOCKS} <= {"sh", "python", "yaml", "json", "text"}
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text == with_tables(text), "run `make docs`"
+
+
+def test_every_error_has_its_advice() -> None:
+    assert REASONS.keys() == {rule.reason for rule in (*STATUS_RULES.values(), INTERNAL)}
+
+
+def test_every_outcome_is_explained() -> None:
+    text = README.read_text(encoding="utf-8")
+    for outcome in Outcome:
+        assert f"| `{outcome.name}` | " in text
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)
+def test_a_policies_file(tmp_path: Path, block: Block) -> None:
+    path = tmp_path / "policies.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    assert load_policy_sets(path).names()
+
+
+def test_every_link_leads_somewhere() -> None:
+    text = README.read_text(encoding="utf-8")
+    headings = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target.removeprefix("#") in headings
+        elif not target.startswith("https://"):
+            assert (ROOT / target).exists()
+
+
+def test_every_make_target_exists() -> None:
+    named = set(re.findall(r"`make ([a-z-]+)", README.read_text(encoding="utf-8")))
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = set(re.findall(r"^  make ([a-z-]+)", shown, re.MULTILINE))
+    assert named
+    assert named <= listed

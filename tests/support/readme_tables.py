@@ -1,0 +1,114 @@
+"""The tables of README.md that follow the code. `make docs` writes them, a test compares them.
+
+Each stands between two comments that name it:
+
+    <!-- settings -->
+    ...
+    <!-- /settings -->
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import grpc
+
+from archroute.errors import ERRORS
+from archroute_server.config import FLAGS, Settings
+from archroute_server.rpc.status import INTERNAL, STATUS_RULES, StatusRule
+
+README = Path(__file__).parents[2] / "README.md"
+
+# For each reason that a server gives: when it does so, and what to do about it.
+REASONS: Mapping[str, tuple[str, str]] = {
+    "INVALID_REQUEST": (
+        "Fields are wrong. `google.rpc.BadRequest` lists up to eight of them, each with its path",
+        "Correct the request",
+    ),
+    "MALFORMED_REQUEST": (
+        "The bytes are not a message of the protocol. Text that is not UTF-8 is the usual cause",
+        "Correct the caller",
+    ),
+    "MESSAGE_TOO_LARGE": (
+        "The request is larger than `--max-message-bytes`",
+        "Send less of the conversation, or raise the limit",
+    ),
+    "POLICY_SET_NOT_FOUND": (
+        "The server has no policy set of that name",
+        "Use one of those that the message names",
+    ),
+    "NO_DEFAULT_POLICY_SET": (
+        "Neither the request nor the server says which policies to choose among",
+        "Send policies, or start the server with `--policies`",
+    ),
+    "SERVER_STARTING": ("The model is not loaded and warm yet", "Try again shortly"),
+    "SERVER_STOPPING": ("The server is shutting down", "Send the request to another server"),
+    "INTERNAL": ("A defect. The message holds an id, and the server's log has the same id", "Report it"),
+}
+# For statuses that gRPC itself gives, without a reason.
+WITHOUT_REASON: Mapping[grpc.StatusCode, tuple[str, str]] = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        "The caller's deadline passed",
+        "Allow more time, or go on without a decision",
+    ),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (
+        "The request is more than twice as large as `--max-message-bytes`, so gRPC itself refused it",
+        "Send less of the conversation",
+    ),
+    grpc.StatusCode.CANCELLED: ("The caller cancelled the call", "Nothing"),
+    grpc.StatusCode.UNAVAILABLE: (
+        "Nobody listens at the address, or the connection broke",
+        "Check the address. Try again, or go on without a decision",
+    ),
+}
+
+
+def settings_table() -> Iterator[str]:
+    """Every flag of `archroute serve`, with its variable and its default."""
+    defaults = {field.name: field.default for field in fields(Settings)}
+    yield "| Flag | Variable | Default | What it is |"
+    yield "| --- | --- | --- | --- |"
+    for flag in FLAGS:
+        default = defaults[flag.setting]
+        shown = "" if default is None else f"`{str(default).lower()}`"
+        name = f"{flag.name} {flag.metavar}".rstrip()
+        yield f"| `{name}` | `{flag.variable}` | {shown} | {flag.help} |"
+
+
+def errors_table() -> Iterator[str]:
+    """Every status that a caller may see."""
+    yield "| Status | Reason | Error in Python | When | What to do |"
+    yield "| --- | --- | --- | --- | --- |"
+    rules = dict.fromkeys([*STATUS_RULES.values(), INTERNAL])
+    for rule in rules:
+        yield _error_row(rule.code, _reason(rule), *REASONS[rule.reason])
+    for code, (when, what_to_do) in WITHOUT_REASON.items():
+        yield _error_row(code, "", when, what_to_do)
+
+
+def _reason(rule: StatusRule) -> str:
+    return f"`{rule.reason}`"
+
+
+def _error_row(code: grpc.StatusCode, reason: str, when: str, what_to_do: str) -> str:
+    return f"| `{code.name}` | {reason} | `{ERRORS[code].__name__}` | {when} | {what_to_do} |"
+
+
+TABLES: Mapping[str, Callable[[], Iterator[str]]] = {"settings": settings_table, "errors": errors_table}
+
+
+def with_tables(text: str) -> str:
+    """Return the README with its tables as the code has them."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        written = begin + "".join(f"{line}\n" for line in table()) + end
+        text, found = pattern.subn(lambda _, written=written: written, text)
+        if found != 1:
+            raise ValueError(f"{README} has {found} places for the table {name!r}; it needs one")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
