@@ -17,6 +17,7 @@ from archroute_export.optimum_exporter import OptimumExporter
 from archroute_export.parity.case import ParityCase, fixed_cases
 from archroute_export.parity.report import check_parity
 from archroute_export.progress import Advance, Stages
+from archroute_export.smoothing.calibration import calibration_cases
 from archroute_server.bundle.manifest import (
     GRAPH_FILE,
     MANIFEST_FILE,
@@ -78,12 +79,12 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
         checkpoint.compute_digest(advance)
     with whole_folder(request.output, replace=request.replace) as folder:
         (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json(), encoding="utf-8")
-        exporter.write_graph(checkpoint, folder, stages)
         tokenizer = Tokenizer.from_file(folder / TOKENIZER_FILE)
-        cases = _parity_cases(checkpoint, variant, frame, tokenizer)
+        prompts = _fixed_prompts(checkpoint, variant, frame, tokenizer)
+        exporter.write_graph(checkpoint, prompts.calibration, folder, stages)
         with stages.stage("Checking parity") as advance:
             graph = exporter.open_graph(folder / GRAPH_FILE)
-            parity = check_parity(graph, checkpoint, cases, request.precision, advance)
+            parity = check_parity(graph, checkpoint, prompts.parity, request.precision, advance)
         with stages.stage("Computing digests") as advance:
             files = _digest_files(folder, advance)
         manifest = _manifest(checkpoint, request, frame, files, parity)
@@ -91,13 +92,24 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
     return manifest
 
 
-def _parity_cases(
+@dataclass(frozen=True, slots=True)
+class _FixedPrompts:
+    """The prompts that every checkpoint reads while it is exported."""
+
+    calibration: list[ParityCase]
+    parity: list[ParityCase]
+
+
+def _fixed_prompts(
     checkpoint: Checkpoint, variant: PromptVariant, frame: ChatFrame, tokenizer: Tokenizer
-) -> list[ParityCase]:
+) -> _FixedPrompts:
     positions = checkpoint.shape.maximum_positions
     encoder = PromptEncoder(variant, frame, tokenizer, min(_PARITY_BUDGET, positions - _ANSWER_ROOM))
     try:
-        return fixed_cases(encoder, checkpoint.end_of_turn)
+        return _FixedPrompts(
+            calibration=calibration_cases(encoder, checkpoint.end_of_turn),
+            parity=fixed_cases(encoder, checkpoint.end_of_turn),
+        )
     except InvalidRequest as error:
         raise ExportError(
             f"{checkpoint.name}: the prompt {variant.name} does not fit this model, which has {positions} "

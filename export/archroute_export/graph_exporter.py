@@ -1,5 +1,6 @@
 """GraphExporter: builds the graph node by node, in any precision and without torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -7,8 +8,12 @@ import onnx_ir as ir
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.exporter import ExporterName
 from archroute_export.graph.decoder import PRECISIONS, build_decoder
+from archroute_export.graph.tensors import Tensors
+from archroute_export.parity.case import ParityCase
 from archroute_export.parity.graph import TreeGraph
 from archroute_export.progress import Stages
+from archroute_export.smoothing.calibration import calibrate
+from archroute_export.smoothing.smoothed import SmoothedTensors
 from archroute_server.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, PrecisionName
 
 
@@ -18,14 +23,21 @@ class GraphExporter:
     name: ExporterName = "archroute"
 
     def __init__(self, precision: PrecisionName) -> None:
-        self._precision = PRECISIONS[precision]
+        self._precision = precision
 
     def check(self, checkpoint: Checkpoint) -> None:
         """See `Exporter.check`; whatever can be opened can be built."""
 
-    def write_graph(self, checkpoint: Checkpoint, folder: Path, stages: Stages) -> None:
+    def write_graph(
+        self, checkpoint: Checkpoint, calibration: Sequence[ParityCase], folder: Path, stages: Stages
+    ) -> None:
         """See `Exporter.write_graph`."""
-        model = build_decoder(checkpoint, self._precision)
+        precision = PRECISIONS[self._precision]
+        tensors: Tensors = checkpoint
+        if precision.quantizes_activations:
+            with stages.stage("Calibrating") as advance:
+                tensors = SmoothedTensors(checkpoint, calibrate(checkpoint, calibration, advance))
+        model = build_decoder(tensors, precision)
         with stages.stage("Writing the weights") as advance:
             ir.save(
                 model,

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -17,6 +18,7 @@ from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.errors import ExportError
 from archroute_export.exporter import ExporterName
+from archroute_export.parity.case import ParityCase
 from archroute_export.parity.graph import LinearGraph
 from archroute_export.progress import Stages
 from archroute_server.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, PrecisionName
@@ -45,7 +47,9 @@ class OptimumExporter:
         _folder(checkpoint)
         _import_main_export()
 
-    def write_graph(self, checkpoint: Checkpoint, folder: Path, stages: Stages) -> None:
+    def write_graph(
+        self, checkpoint: Checkpoint, calibration: Sequence[ParityCase], folder: Path, stages: Stages
+    ) -> None:
         """See `Exporter.write_graph`."""
         main_export = _import_main_export()
         source = _folder(checkpoint)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.shape import ModelShape
 from archroute_export.graph.builder import GraphBuilder
-from archroute_export.graph.precision import MakeFloats, Precision
+from archroute_export.graph.precision import MakeFloats, Precision, Scaled
+from archroute_export.graph.tensors import Tensors
 from archroute_export.graph.weights import Floats
 
 
@@ -33,36 +33,39 @@ class KeyValue:
 def attention(
     builder: GraphBuilder,
     precision: Precision,
-    checkpoint: Checkpoint,
+    tensors: Tensors,
     layer: int,
     hidden: ir.Value,
     shared: AttentionInputs,
     past: KeyValue,
+    select: ir.Value | None,
 ) -> tuple[ir.Value, KeyValue]:
     """Emit one attention block on normalized `hidden [1, N, H]`; return its output and the grown cache.
+
+    With `select [M]`, only those rows of the output are computed: `[1, M, H]`.
 
     hidden ─ qkv (one product) ─ Split ─┬─ q ─ RotaryEmbedding ─┐
                                         ├─ k ─ RotaryEmbedding ─┼─ Attention ─ o_proj ─ out
                                         └─ v ───────────────────┘   │   │
                                          past key, value, bias ─────┘   └─ present key, value
     """
-    shape = checkpoint.shape
+    shape = tensors.shape
     name = f"layers.{layer}/attention"
     widths = _widths(shape)
     projected = precision.linear(
         builder,
         f"{name}/qkv",
-        hidden,
-        lambda: _projections(checkpoint, layer, "weight").T,
+        Scaled(hidden),
+        lambda: _projections(tensors, layer, "weight").T,
         (shape.hidden_size, sum(widths)),
-    )
+    ).settle(builder, f"{name}/qkv")
     if shape.attention_bias:
         projected = _add_bias(
             builder,
             precision,
             f"{name}/qkv",
             projected,
-            lambda: _projections(checkpoint, layer, "bias"),
+            lambda: _projections(tensors, layer, "bias"),
             sum(widths),
         )
     query, key, value = builder.op(
@@ -88,21 +91,23 @@ def attention(
         },
         outputs=3,
     )
+    if select is not None:
+        mixed = builder.one(f"{name}/select", "Gather", [mixed, select], {"axis": 1})
     output = precision.linear(
         builder,
         f"{name}/output",
-        mixed,
-        lambda: checkpoint.tensor(f"model.layers.{layer}.self_attn.o_proj.weight").T,
+        Scaled(mixed),
+        lambda: tensors.tensor(f"model.layers.{layer}.self_attn.o_proj.weight").T,
         (heads * shape.head_size, shape.hidden_size),
-    )
+    ).settle(builder, f"{name}/output")
     output_bias = f"model.layers.{layer}.self_attn.o_proj.bias"
-    if output_bias in checkpoint.tensor_names:
+    if output_bias in tensors.tensor_names:
         output = _add_bias(
             builder,
             precision,
             f"{name}/output",
             output,
-            lambda: checkpoint.tensor(output_bias),
+            lambda: tensors.tensor(output_bias),
             shape.hidden_size,
         )
     return output, KeyValue(present_key, present_value)
@@ -132,6 +137,6 @@ def _widths(shape: ModelShape) -> list[int]:
     return [shape.attention_heads * shape.head_size, key_value, key_value]
 
 
-def _projections(checkpoint: Checkpoint, layer: int, part: str) -> Floats:
+def _projections(tensors: Tensors, layer: int, part: str) -> Floats:
     prefix = f"model.layers.{layer}.self_attn"
-    return np.concatenate([checkpoint.tensor(f"{prefix}.{name}_proj.{part}") for name in ("q", "k", "v")])
+    return np.concatenate([tensors.tensor(f"{prefix}.{name}_proj.{part}") for name in ("q", "k", "v")])

@@ -2,7 +2,6 @@
 
 import onnx_ir as ir
 
-from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.shape import ModelShape
 from archroute_export.graph.attention import AttentionInputs, KeyValue, attention
 from archroute_export.graph.builder import GraphBuilder
@@ -12,6 +11,7 @@ from archroute_export.graph.int4_precision import Int4Precision
 from archroute_export.graph.int8_precision import Int8Precision
 from archroute_export.graph.precision import Precision
 from archroute_export.graph.rotary import rotary_tables
+from archroute_export.graph.tensors import Tensors
 
 PRECISIONS: dict[str, Precision] = {
     "fp32": FloatPrecision(ir.DataType.FLOAT),
@@ -21,7 +21,7 @@ PRECISIONS: dict[str, Precision] = {
 }
 
 
-def build_decoder(checkpoint: Checkpoint, precision: Precision) -> ir.Model:
+def build_decoder(tensors: Tensors, precision: Precision) -> ir.Model:
     """Build the graph that computes the logits of candidate tokens at selected positions.
 
     Inputs, where N = new tokens, P = tokens in the cache, M = selected rows, C = candidates:
@@ -39,13 +39,13 @@ def build_decoder(checkpoint: Checkpoint, precision: Precision) -> ir.Model:
     input_ids ─ embedding ─┬─ norm ─ attention ─ Add ─┬─ norm ─ feed_forward ─ Add ─ … ─ select ─ norm ─ head
                            └──────────────────────────┘ └──────────────────────┘      candidates ─┘
     """
-    shape = checkpoint.shape
+    shape = tensors.shape
     builder = GraphBuilder()
     inputs = _Inputs(shape, precision.activations)
     embedding = precision.table(
         builder,
         "embedding",
-        lambda: checkpoint.tensor("model.embed_tokens.weight"),
+        lambda: tensors.tensor("model.embed_tokens.weight"),
         (shape.vocabulary_size, shape.hidden_size),
     )
     cosines, sines = rotary_tables(builder, precision, shape)
@@ -56,29 +56,32 @@ def build_decoder(checkpoint: Checkpoint, precision: Precision) -> ir.Model:
         name = f"layers.{layer}"
         source = f"model.layers.{layer}"
         normalized = _norm(
-            builder, precision, checkpoint, f"{name}/input_norm", hidden, f"{source}.input_layernorm.weight"
+            builder, precision, tensors, f"{name}/input_norm", hidden, f"{source}.input_layernorm.weight"
         )
-        mixed, present = attention(builder, precision, checkpoint, layer, normalized, shared, past)
+        # Behind the last layer's attention nothing but the selected rows is read.
+        select = inputs.select if layer == shape.layers - 1 else None
+        mixed, present = attention(builder, precision, tensors, layer, normalized, shared, past, select)
         presents.append(present)
+        if select is not None:
+            hidden = builder.one("select", "Gather", [hidden, select], {"axis": 1})
         hidden = builder.one(f"{name}/attention/residual", "Add", [hidden, mixed])
         normalized = _norm(
             builder,
             precision,
-            checkpoint,
+            tensors,
             f"{name}/feed_forward_norm",
             hidden,
             f"{source}.post_attention_layernorm.weight",
         )
-        transformed = feed_forward(builder, precision, checkpoint, layer, normalized)
+        transformed = feed_forward(builder, precision, tensors, layer, normalized)
         hidden = builder.one(f"{name}/feed_forward/residual", "Add", [hidden, transformed])
-    selected = builder.one("select", "Gather", [hidden, inputs.select], {"axis": 1})
-    normalized = _norm(builder, precision, checkpoint, "norm", selected, "model.norm.weight")
+    normalized = _norm(builder, precision, tensors, "norm", hidden, "model.norm.weight")
     head = embedding
     if not shape.tied_head:
         head = precision.table(
             builder,
             "head",
-            lambda: checkpoint.tensor("lm_head.weight"),
+            lambda: tensors.tensor("lm_head.weight"),
             (shape.vocabulary_size, shape.hidden_size),
         )
     columns = head.rows(builder, "candidates", inputs.candidates)
@@ -148,17 +151,17 @@ def _tensor(name: str, dtype: ir.DataType, dimensions: list[int | str]) -> ir.Va
 def _norm(
     builder: GraphBuilder,
     precision: Precision,
-    checkpoint: Checkpoint,
+    tensors: Tensors,
     name: str,
     hidden: ir.Value,
     tensor: str,
 ) -> ir.Value:
     scale = builder.weight(
         f"{name}.weight",
-        lambda: checkpoint.tensor(tensor).astype(precision.activations.numpy()),
+        lambda: tensors.tensor(tensor).astype(precision.activations.numpy()),
         precision.activations,
-        [checkpoint.shape.hidden_size],
+        [tensors.shape.hidden_size],
     )
     # The mean of squares is taken in float32 whatever the activations are (stash_type 1).
-    attributes = {"axis": -1, "epsilon": checkpoint.shape.norm_epsilon, "stash_type": 1}
+    attributes = {"axis": -1, "epsilon": tensors.shape.norm_epsilon, "stash_type": 1}
     return builder.one(name, "RMSNormalization", [hidden, scale], attributes)

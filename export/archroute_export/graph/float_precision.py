@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from archroute_export.graph.builder import GraphBuilder
-from archroute_export.graph.precision import MakeFloats, Table
+from archroute_export.graph.precision import MakeFloats, Scaled, Table
 
 
 class FloatPrecision:
     """Weights and activations in one float type; the CPU, CUDA and TensorRT providers all take it."""
+
+    quantizes_activations = False
 
     def __init__(self, activations: ir.DataType) -> None:
         self.activations = activations
@@ -18,12 +20,13 @@ class FloatPrecision:
         self,
         builder: GraphBuilder,
         name: str,
-        hidden: ir.Value,
+        hidden: Scaled,
         make: MakeFloats,
         shape: tuple[int, int],
-    ) -> ir.Value:
+    ) -> Scaled:
         """See `Precision.linear`."""
-        return builder.one(name, "MatMul", [hidden, self._weight(builder, name, make, shape)])
+        weight = self._weight(builder, name, make, shape)
+        return Scaled(builder.one(name, "MatMul", [hidden.settle(builder, name), weight]))
 
     def table(self, builder: GraphBuilder, name: str, make: MakeFloats, shape: tuple[int, int]) -> Table:
         """See `Precision.table`."""

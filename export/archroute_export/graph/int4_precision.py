@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from archroute_export.graph.builder import MICROSOFT, GraphBuilder
 from archroute_export.graph.int8_precision import Int8Precision
-from archroute_export.graph.precision import MakeFloats, Table
+from archroute_export.graph.precision import MakeFloats, Scaled, Table
 from archroute_export.graph.weights import INT4_BLOCK, Shared, quantize_blocks
 
 
@@ -16,15 +16,16 @@ class Int4Precision:
     """
 
     activations = ir.DataType.FLOAT
+    quantizes_activations = False
 
     def linear(
         self,
         builder: GraphBuilder,
         name: str,
-        hidden: ir.Value,
+        hidden: Scaled,
         make: MakeFloats,
         shape: tuple[int, int],
-    ) -> ir.Value:
+    ) -> Scaled:
         """See `Precision.linear`."""
         depth, width = shape
         blocks = -(-depth // INT4_BLOCK)
@@ -37,7 +38,8 @@ class Int4Precision:
         )
         # Level 4 lets the kernel quantize the activations to 8 bits, block by block.
         attributes = {"K": depth, "N": width, "bits": 4, "block_size": INT4_BLOCK, "accuracy_level": 4}
-        return builder.one(name, "MatMulNBits", [hidden, weight, scales], attributes, domain=MICROSOFT)
+        inputs = [hidden.settle(builder, name), weight, scales]
+        return Scaled(builder.one(name, "MatMulNBits", inputs, attributes, domain=MICROSOFT))
 
     def table(self, builder: GraphBuilder, name: str, make: MakeFloats, shape: tuple[int, int]) -> Table:
         """See `Precision.table`."""

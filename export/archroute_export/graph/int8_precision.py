@@ -3,7 +3,7 @@
 import onnx_ir as ir
 
 from archroute_export.graph.builder import MICROSOFT, GraphBuilder
-from archroute_export.graph.precision import MakeFloats, Table
+from archroute_export.graph.precision import MakeFloats, Scaled, Table
 from archroute_export.graph.weights import Shared, quantize_columns, quantize_rows
 
 
@@ -13,20 +13,21 @@ class Int8Precision:
     One scale for the whole tensor is unusable: a few tokens have activations hundreds of times
     larger than the rest.
 
-        hidden ─┬─ Abs ─ ReduceMax ─ Max ─ Div ─┬──────────────────────────────┐
-                └───────────────────────── QuantizeLinear ─ MatMulIntegerToFloat ─ Mul ─ out
+        hidden ─┬─ Abs ─ ReduceMax ─ Mul ─┬──────────────────────────── scale ─┐
+                └──────────────────── QuantizeLinear ─ MatMulIntegerToFloat ─ Scaled
     """
 
     activations = ir.DataType.FLOAT
+    quantizes_activations = True
 
     def linear(
         self,
         builder: GraphBuilder,
         name: str,
-        hidden: ir.Value,
+        hidden: Scaled,
         make: MakeFloats,
         shape: tuple[int, int],
-    ) -> ir.Value:
+    ) -> Scaled:
         """See `Precision.linear`."""
         quantized, scale = self._quantize(builder, f"{name}/quantize", hidden)
         columns = Shared(lambda: quantize_columns(make()))
@@ -40,7 +41,7 @@ class Int8Precision:
             [quantized, weight, unit, scales, zero_point, zero_point],
             domain=MICROSOFT,
         )
-        return builder.one(f"{name}/rescale", "Mul", [product, scale])
+        return Scaled(product, scale)
 
     def table(self, builder: GraphBuilder, name: str, make: MakeFloats, shape: tuple[int, int]) -> Table:
         """See `Precision.table`."""
@@ -49,21 +50,25 @@ class Int8Precision:
         scales = builder.weight(f"{name}.scales", lambda: rows.take().scales, ir.DataType.FLOAT, shape[:1])
         return _Int8Table(values, scales)
 
-    def _quantize(self, builder: GraphBuilder, name: str, hidden: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Quantize `[1, N, K]` token by token: unsigned bytes `[1, N, K]` and scales `[1, N, 1]`."""
-        float_type = ir.DataType.FLOAT
+    def _quantize(self, builder: GraphBuilder, name: str, hidden: Scaled) -> tuple[ir.Value, ir.Value]:
+        """Quantize `[1, N, K]` token by token: unsigned bytes `[1, N, K]` and scales `[1, N, 1]`.
+
+        A token of zeros has scale zero: whatever its bytes are, multiplied by that they are zeros again.
+        """
         last_axis = builder.constant([-1], ir.DataType.INT64)
-        extreme = builder.one(name, "ReduceMax", [builder.one(name, "Abs", [hidden]), last_axis])
-        # A token of zeros keeps a scale that can be divided by.
-        extreme = builder.one(name, "Max", [extreme, builder.constant(1e-30, float_type)])
-        scale = builder.one(name, "Mul", [extreme, builder.constant(1 / 127, float_type)])
+        extreme = builder.one(name, "ReduceMax", [builder.one(name, "Abs", [hidden.value]), last_axis])
+        scale = builder.one(name, "Mul", [extreme, builder.constant(1 / 127, ir.DataType.FLOAT)])
         token_scales = builder.one(name, "Reshape", [scale, last_axis])
         zero_points = builder.one(
             name,
             "Expand",
             [builder.constant(128, ir.DataType.UINT8), builder.one(name, "Shape", [token_scales])],
         )
-        quantized = builder.one(name, "QuantizeLinear", [hidden, token_scales, zero_points], {"axis": 1})
+        quantized = builder.one(
+            name, "QuantizeLinear", [hidden.value, token_scales, zero_points], {"axis": 1}
+        )
+        if hidden.scale is not None:
+            scale = builder.one(f"{name}/carried", "Mul", [scale, hidden.scale])
         return quantized, scale
 
 

@@ -29,7 +29,13 @@ class ParityCase:
 
 def fixed_cases(encoder: PromptEncoder, end_of_turn: int) -> list[ParityCase]:
     """Return the cases that every export is checked on, in the prompt that its users will send."""
-    content = yaml.safe_load((resources.files(__package__) / "prompts.yaml").read_text(encoding="utf-8"))
+    content = resources.files(__package__) / "prompts.yaml"
+    return read_cases(content.read_text(encoding="utf-8"), encoder, end_of_turn)
+
+
+def read_cases(text: str, encoder: PromptEncoder, end_of_turn: int) -> list[ParityCase]:
+    """Make cases of YAML with `policies` and `conversations`, each with `messages` and `answers`."""
+    content = yaml.safe_load(text)
     policies = PolicySet("parity", tuple(Policy(**policy) for policy in content["policies"]))
     trie = answer_trie(policies, encoder.variant, encoder.tokenizer, end_of_turn)
     # Every token of every answer: more columns to compare than the choices alone.

@@ -24,9 +24,15 @@ REFERENCE_NAME = "numpy-float32"
 # Called with the layers done so far and the layers in all.
 Progress = Callable[[int, int], None]
 
+# Called with a layer's index, the name of one of its linear inputs, and that input: `[tokens, channels]`.
+Observe = Callable[[int, str, Floats], None]
+
 
 def reference_logits(
-    checkpoint: Checkpoint, cases: Sequence[ParityCase], progress: Progress | None = None
+    checkpoint: Checkpoint,
+    cases: Sequence[ParityCase],
+    progress: Progress | None = None,
+    observe: Observe = lambda layer, name, states: None,
 ) -> list[list[Floats]]:
     """Return, for each case and each of its answers, the logits that `ParityCase` asks for.
 
@@ -43,16 +49,22 @@ def reference_logits(
     for layer in range(shape.layers):
         weights = _LayerWeights(checkpoint, layer)
         normalized = _norm(hidden, weights("input_layernorm.weight"), shape)
+        observe(layer, "attention_input", normalized)
         query, key, value = (weights.project(f"self_attn.{name}_proj", normalized) for name in "qkv")
         parts = (np.split(states, borders) for states in (query, key, value))
-        mixed = [text.attend(q, k, v, shape) for text, q, k, v in zip(texts, *parts, strict=True)]
-        hidden = hidden + weights.project("self_attn.o_proj", np.concatenate(mixed))
+        mixed = np.concatenate(
+            [text.attend(q, k, v, shape) for text, q, k, v in zip(texts, *parts, strict=True)]
+        )
+        observe(layer, "attention_output", mixed)
+        hidden = hidden + weights.project("self_attn.o_proj", mixed)
         normalized = _norm(hidden, weights("post_attention_layernorm.weight"), shape)
+        observe(layer, "feed_forward_input", normalized)
         gate = weights.project("mlp.gate_proj", normalized)
         up = weights.project("mlp.up_proj", normalized)
         # silu(x) = x * sigmoid(x), written with tanh because exp overflows.
-        activated = gate * (0.5 * (1 + np.tanh(0.5 * gate)))
-        hidden = hidden + weights.project("mlp.down_proj", activated * up)
+        gated = gate * (0.5 * (1 + np.tanh(0.5 * gate))) * up
+        observe(layer, "gated", gated)
+        hidden = hidden + weights.project("mlp.down_proj", gated)
         if progress is not None:
             progress(layer + 1, shape.layers)
     final = np.split(_norm(hidden, checkpoint.tensor("model.norm.weight"), shape), borders)

@@ -1,0 +1,1 @@
+"""SmoothQuant: moving what is hard to quantize from the activations into the weights."""
