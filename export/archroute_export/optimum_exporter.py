@@ -8,8 +8,7 @@ bias it reads sequences and no trees.
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx_ir as ir

@@ -3,6 +3,7 @@
 import onnx_ir as ir
 
 from archroute_export.checkpoint.shape import ModelShape
+from archroute_export.checkpoint.tensors import Tensors
 from archroute_export.graph.attention import AttentionInputs, KeyValue, attention
 from archroute_export.graph.builder import GraphBuilder
 from archroute_export.graph.feed_forward import feed_forward
@@ -11,7 +12,6 @@ from archroute_export.graph.int4_precision import Int4Precision
 from archroute_export.graph.int8_precision import Int8Precision
 from archroute_export.graph.precision import Precision
 from archroute_export.graph.rotary import rotary_tables
-from archroute_export.graph.tensors import Tensors
 
 PRECISIONS: dict[str, Precision] = {
     "fp32": FloatPrecision(ir.DataType.FLOAT),

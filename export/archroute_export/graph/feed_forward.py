@@ -3,9 +3,9 @@
 import numpy as np
 import onnx_ir as ir
 
+from archroute_export.checkpoint.tensors import Tensors
 from archroute_export.graph.builder import GraphBuilder
 from archroute_export.graph.precision import Precision, Scaled
-from archroute_export.graph.tensors import Tensors
 from archroute_export.graph.weights import Floats
 
 

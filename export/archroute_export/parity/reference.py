@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.shape import ModelShape
+from archroute_export.checkpoint.tensors import Tensors
 from archroute_export.parity.case import ParityCase
 
 Floats = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ Observe = Callable[[int, str, Floats], None]
 
 
 def reference_logits(
-    checkpoint: Checkpoint,
+    tensors: Tensors,
     cases: Sequence[ParityCase],
     progress: Progress | None = None,
     observe: Observe = lambda layer, name, states: None,
@@ -38,16 +38,16 @@ def reference_logits(
 
     Every prompt is read once, and each of its answers behind it.
     """
-    shape = checkpoint.shape
+    shape = tensors.shape
     texts = [_Text(case) for case in cases]
     borders = np.cumsum([text.tokens for text in texts])[:-1]
-    embedding = checkpoint.tensor("model.embed_tokens.weight")
+    embedding = tensors.tensor("model.embed_tokens.weight")
     hidden = embedding[np.concatenate([text.token_ids for text in texts])]
-    head = embedding if shape.tied_head else checkpoint.tensor("lm_head.weight")
+    head = embedding if shape.tied_head else tensors.tensor("lm_head.weight")
     columns = [head[case.candidates] for case in cases]
     del embedding, head
     for layer in range(shape.layers):
-        weights = _LayerWeights(checkpoint, layer)
+        weights = _LayerWeights(tensors, layer)
         normalized = _norm(hidden, weights("input_layernorm.weight"), shape)
         observe(layer, "attention_input", normalized)
         query, key, value = (weights.project(f"self_attn.{name}_proj", normalized) for name in "qkv")
@@ -67,7 +67,7 @@ def reference_logits(
         hidden = hidden + weights.project("mlp.down_proj", gated)
         if progress is not None:
             progress(layer + 1, shape.layers)
-    final = np.split(_norm(hidden, checkpoint.tensor("model.norm.weight"), shape), borders)
+    final = np.split(_norm(hidden, tensors.tensor("model.norm.weight"), shape), borders)
     return [
         [states[rows] @ candidates.T for rows in text.reading_rows()]
         for text, states, candidates in zip(texts, final, columns, strict=True)
@@ -105,13 +105,13 @@ class _Text:
 class _LayerWeights:
     """The tensors of one layer by their short names."""
 
-    def __init__(self, checkpoint: Checkpoint, layer: int) -> None:
-        self._checkpoint = checkpoint
+    def __init__(self, tensors: Tensors, layer: int) -> None:
+        self._tensors = tensors
         self._prefix = f"model.layers.{layer}."
-        self._names = frozenset(checkpoint.tensor_names)
+        self._names = frozenset(tensors.tensor_names)
 
     def __call__(self, name: str) -> Floats:
-        return self._checkpoint.tensor(self._prefix + name)
+        return self._tensors.tensor(self._prefix + name)
 
     def project(self, name: str, hidden: Floats) -> Floats:
         product = hidden @ self(f"{name}.weight").T

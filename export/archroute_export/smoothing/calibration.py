@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 
-from archroute_export.checkpoint.checkpoint import Checkpoint
+from archroute_export.checkpoint.tensors import Tensors
 from archroute_export.parity.case import ParityCase, read_cases
 from archroute_export.parity.reference import Floats, Progress, reference_logits
 from archroute_server.router.encoder import PromptEncoder
@@ -33,13 +33,13 @@ def calibration_cases(encoder: PromptEncoder, end_of_turn: int) -> list[ParityCa
 
 
 def calibrate(
-    checkpoint: Checkpoint, cases: Sequence[ParityCase], progress: Progress | None = None
+    tensors: Tensors, cases: Sequence[ParityCase], progress: Progress | None = None
 ) -> list[ChannelMaxima]:
     """Run the reference over `cases` and return the maxima of each layer."""
-    maxima: list[dict[str, Floats]] = [{} for _ in range(checkpoint.shape.layers)]
+    maxima: list[dict[str, Floats]] = [{} for _ in range(tensors.shape.layers)]
 
     def observe(layer: int, name: str, states: Floats) -> None:
         maxima[layer][name] = np.abs(states).max(axis=0)
 
-    reference_logits(checkpoint, cases, progress, observe)
+    reference_logits(tensors, cases, progress, observe)
     return [ChannelMaxima(**layer) for layer in maxima]

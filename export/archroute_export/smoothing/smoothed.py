@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archroute_export.checkpoint.checkpoint import Checkpoint
+from archroute_export.checkpoint.tensors import Tensors
 from archroute_export.parity.reference import Floats
 from archroute_export.smoothing.calibration import ChannelMaxima
 
@@ -27,10 +27,10 @@ class SmoothedTensors:
     Source: SmoothQuant, arXiv 2211.10438, equations 3 and 4.
     """
 
-    def __init__(self, checkpoint: Checkpoint, maxima: Sequence[ChannelMaxima]) -> None:
-        self.shape = checkpoint.shape
-        self.tensor_names = checkpoint.tensor_names
-        self._checkpoint = checkpoint
+    def __init__(self, tensors: Tensors, maxima: Sequence[ChannelMaxima]) -> None:
+        self.shape = tensors.shape
+        self.tensor_names = tensors.tensor_names
+        self._tensors = tensors
         self._sizes = self.shape.tensor_shapes()
         self._factors: dict[str, _Factors] = {}
         for layer, layer_maxima in enumerate(maxima):
@@ -38,7 +38,7 @@ class SmoothedTensors:
 
     def tensor(self, name: str) -> Floats:
         """Return a tensor as the checkpoint has it, but for its scales."""
-        tensor = self._checkpoint.tensor(name)
+        tensor = self._tensors.tensor(name)
         factors = self._factors.get(name)
         return tensor if factors is None else factors.apply(tensor)
 
@@ -74,7 +74,9 @@ class SmoothedTensors:
 
     def _input_maxima(self, names: Sequence[str]) -> Floats:
         """Return the largest magnitude of the weights that read each channel."""
-        return np.max([np.abs(self._checkpoint.tensor(name)).max(axis=0) for name in names], axis=0)
+        maxima = [np.abs(self._tensors.tensor(name)).max(axis=0) for name in names]
+        largest: Floats = np.stack(maxima).max(axis=0)
+        return largest
 
     def _of(self, name: str) -> "_Factors":
         if name not in self._factors:

@@ -1,9 +1,11 @@
-"""Tensors: where a graph's weights come from."""
+"""Tensors: where weights come from, a checkpoint or one that was changed on the way."""
 
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from archroute_export.checkpoint.shape import ModelShape
-from archroute_export.graph.weights import Floats
 
 
 class Tensors(Protocol):
@@ -17,5 +19,5 @@ class Tensors(Protocol):
     def tensor_names(self) -> tuple[str, ...]:
         """Every name that `tensor` takes."""
 
-    def tensor(self, name: str) -> Floats:
+    def tensor(self, name: str) -> npt.NDArray[np.float32]:
         """Return one tensor, weights as `[out, in]`."""
