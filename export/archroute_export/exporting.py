@@ -10,10 +10,10 @@ from archroute_export.checkpoint.open import open_checkpoint
 from archroute_export.checkpoint.template import chat_frame
 from archroute_export.digest import sha256
 from archroute_export.errors import ExportError
-from archroute_export.exporter import Exporter, ExporterName
+from archroute_export.exporters.exporter import Exporter, ExporterName
+from archroute_export.exporters.graph_exporter import GraphExporter
+from archroute_export.exporters.optimum_exporter import OptimumExporter
 from archroute_export.folder import check_target, whole_folder
-from archroute_export.graph_exporter import GraphExporter
-from archroute_export.optimum_exporter import OptimumExporter
 from archroute_export.parity.case import ParityCase, fixed_cases
 from archroute_export.parity.report import check_parity
 from archroute_export.progress import Advance, Stages

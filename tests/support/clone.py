@@ -11,7 +11,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from archroute_export.embedded import MODEL, WHEEL_VARIABLE
+from archroute_export.checkpoint.embedded import MODEL, WHEEL_VARIABLE
 from support.server_process import clean_environment
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from archroute_server.engine.answer import Answer, Timings, TokenUsage
-from archroute_server.engine.identity import Identity
 from archroute_server.engine.errors import EngineClosed
+from archroute_server.engine.identity import Identity
 from archroute_server.router.conversation import rank
 from archroute_server.router.decision import Decision, Outcome, Ranked
 from archroute_server.router.message import Message

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from archroute_export import embedded
-from archroute_export.checkpoint import hub
+from archroute_export.checkpoint import embedded, hub
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.gguf_file import MAGIC, GgufFile

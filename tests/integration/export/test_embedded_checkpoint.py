@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archroute_export import embedded
+from archroute_export.checkpoint import embedded
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.open import open_checkpoint
 from archroute_export.checkpoint.template import chat_frame

@@ -7,7 +7,7 @@ import pytest
 
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.errors import ExportError
-from archroute_export.exporter import ExporterName
+from archroute_export.exporters.exporter import ExporterName
 from archroute_export.exporting import ExportRequest, export
 from archroute_export.progress import Stages
 from archroute_server.bundle.bundle import Bundle, open_bundle

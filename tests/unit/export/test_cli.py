@@ -8,7 +8,7 @@ import pytest
 
 from archroute.commands import CommandError
 from archroute_export import cli
-from archroute_export.exporter import ExporterName
+from archroute_export.exporters.exporter import ExporterName
 from archroute_export.exporting import ExportRequest
 from archroute_export.graph.decoder import PRECISIONS
 from archroute_server.bundle import manifest

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from archroute_export import embedded
-from archroute_export.checkpoint import hub
+from archroute_export.checkpoint import embedded, hub
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.open import open_checkpoint
 from support.checkpoints import write_tiny_checkpoint

@@ -7,9 +7,8 @@ import onnx_ir as ir
 
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.tensors import Tensors
-from archroute_export.exporter import ExporterName
+from archroute_export.exporters.exporter import ExporterName
 from archroute_export.graph.decoder import PRECISIONS, build_decoder
-from archroute_export.checkpoint.tensors import Tensors
 from archroute_export.parity.case import ParityCase
 from archroute_export.parity.graph import TreeGraph
 from archroute_export.progress import Stages

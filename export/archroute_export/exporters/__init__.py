@@ -1,0 +1,1 @@
+"""The ways to make a graph of a checkpoint, behind one interface."""
