@@ -10,9 +10,11 @@ from archroute_server.runtime.kv_cache import KeyValueCache
 class Decoded:
     """Log probabilities at the branches of a trie, as `router.decision.decide` takes them.
 
-    A branch that the model was not run at is None. `cache` begins with the prompt's tokens.
+    A branch that the model was not run at is None. `cache` begins with the tokens that were cached before;
+    it holds the prompt's token n behind those at n + `offset`, since other prompts may stand between.
     """
 
     branches: tuple[Row | None, ...]
     forward_passes: int
     cache: KeyValueCache
+    offset: int = 0

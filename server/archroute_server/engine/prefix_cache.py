@@ -78,18 +78,29 @@ class PrefixCache:
             self._hit, self._missed, self._evictions, self._copied, self._held, len(self._recency)
         )
 
+    @property
+    def capacity(self) -> int:
+        """The bound in bytes."""
+        return self._capacity
+
+    def known_tokens(self, tokens: Sequence[int], limit: int) -> int:
+        """Return how many tokens `match` would give, without a mark on the cache."""
+        return sum(agreed for _, agreed in self._longest(tokens, limit))
+
     @contextmanager
-    def match(self, tokens: Sequence[int], limit: int) -> Iterator[KeyValueCache | None]:
+    def match(
+        self, tokens: Sequence[int], limit: int, sharing: Sequence[Sequence[int]] = ()
+    ) -> Iterator[KeyValueCache | None]:
         """Give the cache of the longest known beginning of `tokens`, of at most `limit` tokens; None if none.
 
-        What is given stays in the cache until the block ends.
+        What is given stays in the cache until the block ends. `sharing` are others that begin with it and
+        will use it as well; they are counted too.
         """
-        path = self._descend(tuple(tokens), limit, MIN_PIECE)
-        while len(path) > 1 and len(path[-1].tokens) < MIN_PIECE:
-            path.pop()
+        path = self._reach(self._longest(tokens, limit))
         shared = sum(len(node.tokens) for node in path)
-        self._hit += shared
-        self._missed += len(tokens) - shared
+        for each in (tokens, *sharing):
+            self._hit += shared
+            self._missed += len(each) - shared
         for node in path:
             node.pins += 1
         self._touch(path)
@@ -99,33 +110,52 @@ class PrefixCache:
             for node in path:
                 node.pins -= 1
 
-    def insert(self, tokens: Sequence[int], cache: KeyValueCache) -> None:
-        """Remember `tokens`; `cache` begins with their keys and values, which are copied."""
-        path = self._descend(tuple(tokens), len(tokens), 1)
+    def insert(self, tokens: Sequence[int], cache: KeyValueCache, offset: int = 0) -> None:
+        """Remember `tokens`, copying the keys and values of those that are new.
+
+        `cache` holds those of token n at n + `offset`.
+        """
+        path = self._reach(self._walk(tokens, len(tokens), 1))
         shared = sum(len(node.tokens) for node in path)
         if len(tokens) - shared >= MIN_PIECE:
             parent = path[-1] if path else self._root
-            node = _Node(parent, tuple(tokens[shared:]), self._copy(cache, shared, len(tokens)))
+            copied = self._copy(cache, shared + offset, len(tokens) + offset)
+            node = _Node(parent, tuple(tokens[shared:]), copied)
             self._attach(node)
             path.append(node)
         self._touch(path)
         self._evict()
 
-    def _descend(self, tokens: TokenIds, limit: int, shortest: int) -> list[_Node]:
-        """Follow `tokens` from the root as far as they agree.
+    def _longest(self, tokens: Sequence[int], limit: int) -> list[tuple[_Node, int]]:
+        """Follow `tokens` as far as it is worth while."""
+        way = self._walk(tokens, limit, MIN_PIECE)
+        while len(way) > 1 and way[-1][1] < MIN_PIECE:
+            way.pop()
+        return way
 
-        The run where they part is split, unless fewer than `shortest` of its tokens agree.
+    def _walk(self, tokens: Sequence[int], limit: int, shortest: int) -> list[tuple[_Node, int]]:
+        """Follow `tokens` from the root: the runs on the way, and how many tokens of each agree.
+
+        The last run may agree in part, but in no fewer than `shortest` tokens.
         """
-        path: list[_Node] = []
+        way: list[tuple[_Node, int]] = []
         node, done = self._root, 0
         while done < limit and (child := node.children.get(tokens[done])) is not None:
-            agreed = _shared(child.tokens, tokens[done:limit])
+            agreed = common_length(child.tokens, tuple(tokens[done : min(limit, done + len(child.tokens))]))
+            if agreed < min(shortest, len(child.tokens)):
+                break
+            way.append((child, agreed))
+            done += agreed
             if agreed < len(child.tokens):
-                if agreed < shortest:
-                    break
-                child = self._split(child, agreed)
-            path.append(child)
-            node, done = child, done + agreed
+                break
+            node = child
+        return way
+
+    def _reach(self, way: list[tuple[_Node, int]]) -> list[_Node]:
+        """Return runs that end where the way does: the last one is split if it agrees in part."""
+        path = [node for node, _ in way]
+        if way and way[-1][1] < len(path[-1].tokens):
+            path[-1] = self._split(path[-1], way[-1][1])
         return path
 
     def _split(self, node: _Node, at: int) -> _Node:
@@ -191,7 +221,7 @@ class PrefixCache:
             self._evictions += 1
 
 
-def _shared(first: TokenIds, second: TokenIds) -> int:
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
     """Return how many tokens the two have in common from their beginning."""
     for index, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
