@@ -13,7 +13,7 @@ from archroute.commands import CommandError
 from archroute_server.bundle.errors import BundleError
 from archroute_server.config import Settings
 from archroute_server.embedded import EmbeddedModelError, embedded_bundle
-from archroute_server.engine.engine import Limits
+from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import load_engine
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.message import Message, Role
@@ -81,7 +81,10 @@ def load_served_engine(folder: Path, settings: Settings) -> ServedEngine:
         threads=settings.threads,
         max_prompt_tokens=settings.max_prompt_tokens,
         limits=Limits(
-            tree_tokens=settings.tree_tokens, prefix_cache_bytes=settings.prefix_cache_mib * 1024 * 1024
+            tree_tokens=settings.tree_tokens,
+            batch_requests=settings.batch_requests,
+            batch_tokens=settings.batch_tokens,
+            prefix_cache_bytes=settings.prefix_cache_mib * 1024 * 1024,
         ),
     )
 

@@ -35,6 +35,8 @@ class Settings:
     max_prompt_tokens: int = 4096
     tree_tokens: int = 1024
     prefix_cache_mib: int = 256
+    batch_requests: int = 0
+    batch_tokens: int = 2048
     max_message_bytes: int = 4 * 1024 * 1024
     stream_concurrency: int = 32
     drain_seconds: float = 20.0
@@ -179,6 +181,14 @@ FLAGS: tuple[Flag, ...] = (
         _whole_number(0, 2**20),
         "memory for the keys and values of policies and earlier turns; 0 keeps none",
     ),
+    Flag(
+        "batch_requests",
+        "N",
+        _whole_number(0, 1024),
+        "most requests that are decided in one run of the model, if they begin with the same cached tokens; "
+        "0 for what suits the provider: 1 on a CPU, several on a GPU",
+    ),
+    Flag("batch_tokens", "N", _whole_number(1, 2**20), "most new tokens of requests that share a run"),
     # gRPC keeps its own limit, a multiple of this one, in 32 bits.
     Flag("max_message_bytes", "N", _whole_number(1024, 2**30 - 1), "largest request that is accepted"),
     Flag("stream_concurrency", "N", _whole_number(1, 65536), "requests of one stream decided at a time"),

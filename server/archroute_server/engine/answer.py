@@ -7,7 +7,11 @@ from archroute_server.router.decision import Decision
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of a decision, as the model counts them."""
+    """Tokens of a decision, as the model counts them.
+
+    `cached` are those of the prompt that were taken from the prefix cache. `forward_passes` counts a pass
+    that is shared with other requests for each of them.
+    """
 
     prompt: int
     cached: int
@@ -18,7 +22,11 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds that a decision spent in each stage."""
+    """Seconds that a decision spent in each stage.
+
+    `queue` is the wait for the inference thread. `inference` counts a forward pass shared with other requests
+    whole.
+    """
 
     queue: float
     tokenize: float

@@ -1,11 +1,13 @@
 """From a bundle on disk to an engine that decides."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from archroute_server.bundle.bundle import open_bundle
 from archroute_server.bundle.errors import BundleError
-from archroute_server.engine.engine import Engine, Limits
+from archroute_server.engine.engine import Engine
 from archroute_server.engine.identity import Identity
+from archroute_server.engine.limits import Limits
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
@@ -21,15 +23,21 @@ def load_engine(
     """Open the bundle in `folder`, check every file of it, and load it on `provider`.
 
     `threads` is how many the model computes with, 0 for one on each physical core. Prompts are cut to
-    `max_prompt_tokens`, or to what the model's positions allow if that is less.
+    `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
+    provider, and the shapes that it runs best, are the provider's.
 
     Raises `BundleError` for a bundle that is incomplete, altered or not understood, and
     `RuntimeLoadError` for a provider or graph that does not load.
     """
-    limits = limits or Limits()
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     chosen = choose_provider(provider, manifest.precision, available_providers())
+    limits = limits or Limits()
+    limits = replace(
+        limits,
+        batch_requests=limits.batch_requests or chosen.batch_requests,
+        shape_bucket=chosen.shape_bucket,
+    )
     # Answers are read behind the prompt and need positions too.
     budget = min(max_prompt_tokens, manifest.model.maximum_positions - limits.tree_tokens)
     try:

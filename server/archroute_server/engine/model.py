@@ -11,7 +11,7 @@ class Model(Protocol):
 
     @property
     def tree_attention(self) -> bool:
-        """Whether a `Forward` may hold a tree; if not, each token must see every token before it."""
+        """Whether a `Forward` may hold trees; if not, each token must see every token before it."""
 
     def empty_cache(self) -> KeyValueCache:
         """Return a cache of no tokens."""

@@ -14,13 +14,17 @@ AUTO = "auto"
 class Provider:
     """One way to run the graph.
 
-    `precisions` are those that it runs well; `install` says how to get it.
+    `precisions` are those that it runs well; `install` says how to get it. So many `batch_requests` are worth
+    deciding in one forward pass; a CPU is busy with one. Cached and new tokens together are padded to a
+    multiple of `shape_bucket`, for which attention has its fastest kernels.
     """
 
     name: str
     onnxruntime_name: str
     precisions: frozenset[str]
     install: str
+    batch_requests: int = 1
+    shape_bucket: int = 1
 
 
 # In the order in which `auto` prefers them.
@@ -30,12 +34,16 @@ PROVIDERS: tuple[Provider, ...] = (
         "TensorrtExecutionProvider",
         frozenset({"fp32", "fp16"}),
         "pip install 'archroute[gpu]' and the TensorRT 10 libraries, on a machine with an NVIDIA GPU",
+        batch_requests=16,
+        shape_bucket=8,
     ),
     Provider(
         "cuda",
         "CUDAExecutionProvider",
         frozenset({"fp32", "fp16"}),
         "pip install 'archroute[gpu]', on a machine with an NVIDIA GPU",
+        batch_requests=16,
+        shape_bucket=8,
     ),
     Provider(
         "cpu",

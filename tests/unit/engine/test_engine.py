@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from archroute_server.engine.engine import Engine, Limits
+from archroute_server.engine.engine import Engine
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
+from archroute_server.engine.limits import Limits
+from archroute_server.engine.model import Model
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
@@ -20,6 +22,7 @@ from archroute_server.router.tokenizer import Tokenizer
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
 from support.checkpoints import tiny_tokenizer
+from support.gated_model import GatedModel
 from support.numpy_model import NumpyModel
 
 IDENTITY = Identity("sha256:0", DEFAULT_VARIANT, "cpu")
@@ -35,20 +38,6 @@ POLICIES = PolicySet(
 
 def user(text: str) -> list[Message]:
     return [Message(Role.USER, text)]
-
-
-class GatedModel(NumpyModel):
-    """Waits at the gate before each pass; `arrived` is set by the first to get there."""
-
-    def __init__(self, vocabulary: int) -> None:
-        super().__init__(vocabulary)
-        self.gate = threading.Event()
-        self.arrived = threading.Event()
-
-    def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
-        self.arrived.set()
-        assert self.gate.wait(30)
-        return super().run(forward, past)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +66,7 @@ OpenEngine = Callable[..., "asynccontextmanager[Engine]"]
 @pytest.fixture
 def open_engine(encoder: PromptEncoder) -> Callable[..., object]:
     @asynccontextmanager
-    async def opened(model: NumpyModel, limits: Limits = Limits()) -> AsyncIterator[Engine]:  # noqa: B008
+    async def opened(model: Model, limits: Limits = Limits()) -> AsyncIterator[Engine]:  # noqa: B008
         end = encoder.tokenizer.token_id("<|im_end|>")
         assert end is not None
         engine = Engine(model, encoder, end, IDENTITY, limits)
@@ -164,7 +153,7 @@ async def test_a_conversation_that_cannot_be_decided_is_refused(open_engine) -> 
 
 
 async def test_a_cancelled_request_leaves_the_queue_before_it_costs_a_pass(open_engine) -> None:
-    model = GatedModel(400)
+    model = GatedModel(NumpyModel(400))
     async with open_engine(model) as engine:
         first = asyncio.create_task(engine.decide(POLICIES, user("the first")))
         await asyncio.to_thread(model.arrived.wait, 30)
@@ -182,7 +171,7 @@ async def test_a_cancelled_request_leaves_the_queue_before_it_costs_a_pass(open_
 def _wait_for_queue(engine: Engine, size: int) -> None:
     """Wait until so many requests stand behind the one that runs."""
     pause = threading.Event()
-    while engine._inference._work_queue.qsize() < size:
+    while engine.batch_statistics.waiting < size:
         pause.wait(0.001)
 
 
@@ -201,7 +190,7 @@ async def test_the_first_error_of_the_model_does_not_end_the_engine(open_engine)
 
 
 async def test_closing_answers_what_is_under_way(open_engine) -> None:
-    model = GatedModel(400)
+    model = GatedModel(NumpyModel(400))
     async with open_engine(model) as engine:
         deciding = asyncio.create_task(engine.decide(POLICIES, user("the first")))
         await asyncio.to_thread(model.arrived.wait, 30)
@@ -216,7 +205,7 @@ async def test_closing_answers_what_is_under_way(open_engine) -> None:
 
 
 async def test_closing_without_grace_tells_those_who_wait(open_engine) -> None:
-    model = GatedModel(400)
+    model = GatedModel(NumpyModel(400))
     async with open_engine(model) as engine:
         running = asyncio.create_task(engine.decide(POLICIES, user("the first")))
         await asyncio.to_thread(model.arrived.wait, 30)
@@ -228,3 +217,27 @@ async def test_closing_without_grace_tells_those_who_wait(open_engine) -> None:
         model.gate.set()
         await closing
         assert (await running).tokens.forward_passes == 1
+
+
+async def test_requests_that_wait_are_decided_together(open_engine) -> None:
+    texts = ("translate that", "please review this", "write a program")
+    model = GatedModel(NumpyModel(400))
+    async with open_engine(model, Limits(batch_requests=8)) as engine, open_engine(NumpyModel(400)) as alone:
+        first = asyncio.create_task(engine.decide(POLICIES, user("0")))
+        await asyncio.to_thread(model.arrived.wait, 30)
+        queued = [asyncio.create_task(engine.decide(POLICIES, user(text))) for text in texts]
+        await asyncio.to_thread(_wait_for_queue, engine, len(texts))
+        model.gate.set()
+        await first
+        answers = await asyncio.gather(*queued)
+        assert (engine.batch_statistics.batches, engine.batch_statistics.requests) == (2, 4)
+        for text, answer in zip(texts, answers, strict=True):
+            expected = (await alone.decide(POLICIES, user(text))).decision
+            assert answer.tokens.forward_passes == 1
+            assert answer.tokens.cached > 0
+            assert answer.decision.policy == expected.policy
+            probabilities = {ranked.policy: ranked.probability for ranked in answer.decision.ranking}
+            assert probabilities == pytest.approx(
+                {ranked.policy: ranked.probability for ranked in expected.ranking}, abs=1e-4
+            )
+    assert len(model.forwards) == 2

@@ -40,6 +40,8 @@ VALUES = {
     "max_prompt_tokens": ("2048", 2048),
     "tree_tokens": ("64", 64),
     "prefix_cache_mib": ("0", 0),
+    "batch_requests": ("8", 8),
+    "batch_tokens": ("512", 512),
     "max_message_bytes": ("65536", 65536),
     "stream_concurrency": ("7", 7),
     "drain_seconds": ("0.5", 0.5),
