@@ -77,7 +77,7 @@ class TokenUsage:
     """User and assistant messages that were left out to fit the budget."""
 
     forward_passes: int
-    """Runs of the model that the decision took."""
+    """Runs of the model that the decision took, those shared with other requests included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ class Timings:
     """From the request's arrival to its answer."""
 
     queue: float
-    """Waiting for the inference thread."""
+    """Waiting for the inference thread, or for the decision of an equal request."""
 
     tokenize: float
     """Rendering and tokenizing the prompt."""
 
     inference: float
-    """Running the model."""
+    """Running the model, for this request and those decided with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,9 @@ class Decision:
 
     session_id: str
     """As in the request."""
+
+    from_decision_cache: bool = False
+    """Whether exactly the same was decided a moment ago, so that the model was not run again."""
 
 
 _OUTCOMES: Mapping[int, Outcome] = MappingProxyType(
@@ -173,6 +176,7 @@ def from_response(response: router_pb2.RouteResponse, address: str) -> Decision:
             inference=_seconds(timings.inference),
         ),
         session_id=response.session_id,
+        from_decision_cache=response.from_decision_cache,
     )
 
 

@@ -85,6 +85,8 @@ def load_served_engine(folder: Path, settings: Settings) -> ServedEngine:
             batch_requests=settings.batch_requests,
             batch_tokens=settings.batch_tokens,
             prefix_cache_bytes=settings.prefix_cache_mib * 1024 * 1024,
+            decision_cache_entries=settings.decision_cache_entries,
+            decision_cache_seconds=settings.decision_cache_seconds,
         ),
     )
 

@@ -37,6 +37,8 @@ class Settings:
     prefix_cache_mib: int = 256
     batch_requests: int = 0
     batch_tokens: int = 2048
+    decision_cache_entries: int = 1024
+    decision_cache_seconds: float = 300.0
     max_message_bytes: int = 4 * 1024 * 1024
     stream_concurrency: int = 32
     drain_seconds: float = 20.0
@@ -189,6 +191,13 @@ FLAGS: tuple[Flag, ...] = (
         "0 for what suits the provider: 1 on a CPU, several on a GPU",
     ),
     Flag("batch_tokens", "N", _whole_number(1, 2**20), "most new tokens of requests that share a run"),
+    Flag(
+        "decision_cache_entries",
+        "N",
+        _whole_number(0, 2**20),
+        "decisions that are kept, and given again to exactly the same policies and prompt; 0 keeps none",
+    ),
+    Flag("decision_cache_seconds", "SECONDS", _seconds, "how long a decision is kept"),
     # gRPC keeps its own limit, a multiple of this one, in 32 bits.
     Flag("max_message_bytes", "N", _whole_number(1024, 2**30 - 1), "largest request that is accepted"),
     Flag("stream_concurrency", "N", _whole_number(1, 65536), "requests of one stream decided at a time"),

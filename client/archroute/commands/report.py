@@ -77,6 +77,8 @@ def _time(decision: Decision) -> str:
 
 def _tokens(decision: Decision) -> str:
     tokens = decision.tokens
+    if decision.from_decision_cache:
+        return f"{tokens.prompt_tokens} in the prompt, which was decided a moment ago; no forward pass"
     passes = _count(tokens.forward_passes, "forward pass", "forward passes")
     return f"{tokens.prompt_tokens} in the prompt, {tokens.cached_tokens} of them cached; {passes}"
 

@@ -135,7 +135,7 @@ class Timings(_message.Message):
     def __init__(self, total: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., queue: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., tokenize: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., inference: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
-    __slots__ = ("policy", "outcome", "probability", "ranking", "models", "revisions", "tokens", "timings", "session_id")
+    __slots__ = ("policy", "outcome", "probability", "ranking", "models", "revisions", "tokens", "timings", "session_id", "from_decision_cache")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,7 @@ class RouteResponse(_message.Message):
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_DECISION_CACHE_FIELD_NUMBER: _ClassVar[int]
     policy: str
     outcome: Outcome
     probability: float
@@ -154,7 +155,8 @@ class RouteResponse(_message.Message):
     tokens: TokenUsage
     timings: Timings
     session_id: str
-    def __init__(self, policy: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., probability: _Optional[float] = ..., ranking: _Optional[_Iterable[_Union[RankedPolicy, _Mapping]]] = ..., models: _Optional[_Iterable[str]] = ..., revisions: _Optional[_Union[Revisions, _Mapping]] = ..., tokens: _Optional[_Union[TokenUsage, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., session_id: _Optional[str] = ...) -> None: ...
+    from_decision_cache: bool
+    def __init__(self, policy: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., probability: _Optional[float] = ..., ranking: _Optional[_Iterable[_Union[RankedPolicy, _Mapping]]] = ..., models: _Optional[_Iterable[str]] = ..., revisions: _Optional[_Union[Revisions, _Mapping]] = ..., tokens: _Optional[_Union[TokenUsage, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., session_id: _Optional[str] = ..., from_decision_cache: bool = ...) -> None: ...
 
 class RouteStreamRequest(_message.Message):
     __slots__ = ("request_id", "request")

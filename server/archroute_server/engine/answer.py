@@ -24,8 +24,8 @@ class TokenUsage:
 class Timings:
     """Seconds that a decision spent in each stage.
 
-    `queue` is the wait for the inference thread. `inference` counts a forward pass shared with other requests
-    whole.
+    `queue` is the wait for the inference thread, or for an equal request that it runs for. `inference` counts
+    a forward pass shared with other requests whole.
     """
 
     queue: float
@@ -40,3 +40,5 @@ class Answer:
     decision: Decision
     tokens: TokenUsage
     timings: Timings
+    from_decision_cache: bool = False
+    """Whether the same prompt was decided a moment ago, so that the model was not run for this one."""

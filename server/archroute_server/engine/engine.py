@@ -10,6 +10,12 @@ from functools import lru_cache
 
 from archroute_server.engine.answer import Answer, Timings, TokenUsage
 from archroute_server.engine.batcher import Batcher, BatchStatistics
+from archroute_server.engine.decision_cache import (
+    Branches,
+    DecisionCache,
+    DecisionCacheStatistics,
+    DecisionKey,
+)
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.layout import BranchLayout, lay_out
@@ -38,10 +44,10 @@ class _Prepared:
 
 
 class Engine:
-    """Decides conversations: encode on one thread, run the model on another, decide.
+    """Decides conversations: encode on one thread, recall or run the model on another, decide.
 
     `decide` may be called by any number of tasks of one event loop; see `Batcher` for whom the model runs
-    next.
+    next, and `DecisionCache` for what it does not run for.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Engine:
         self._end_of_turn = end_of_turn
         self._tokenizing = ThreadPoolExecutor(1, "tokenize")
         self._batcher = Batcher(model, limits)
+        self._decisions = DecisionCache(limits.decision_cache_entries, limits.decision_cache_seconds)
         self._closed = False
         self._active = 0
         self._idle = asyncio.Event()
@@ -68,6 +75,11 @@ class Engine:
         """What the model was run for so far."""
         return self._batcher.statistics
 
+    @property
+    def decision_statistics(self) -> DecisionCacheStatistics:
+        """What the decision cache did so far."""
+        return self._decisions.statistics
+
     async def decide(
         self, policies: PolicySet, messages: Sequence[Message], *, min_probability: float = 0.0
     ) -> Answer:
@@ -83,8 +95,12 @@ class Engine:
         try:
             prepared = await self._tokenize(policies, messages)
             queued = time.perf_counter()
-            settled = await self._infer(prepared)
-            decision = decide(prepared.layout.trie, settled.branches, policies, min_probability)
+            key = DecisionKey.of(policies.revision, prepared.prompt.token_ids)
+            async with self._decisions.recall(key) as known:
+                settled = await self._infer(prepared) if known is None else _recalled(known)
+                decision = decide(prepared.layout.trie, settled.branches, policies, min_probability)
+                if known is None:
+                    self._decisions.remember(key, settled.branches)
         finally:
             self._active -= 1
             if not self._active:
@@ -101,6 +117,7 @@ class Engine:
             timings=Timings(
                 queue=settled.started - queued, tokenize=prepared.seconds, inference=settled.seconds
             ),
+            from_decision_cache=known is not None,
         )
 
     async def close(self, grace: float) -> None:
@@ -144,3 +161,8 @@ class Engine:
     def _make_layout(self, policies: PolicySet) -> BranchLayout:
         encoder = self._encoder
         return lay_out(answer_trie(policies, encoder.variant, encoder.tokenizer, self._end_of_turn))
+
+
+def _recalled(branches: Branches) -> Settled:
+    """Return what is known as if the inference thread had given it back now."""
+    return Settled(branches, cached=0, forward_passes=0, started=time.perf_counter(), seconds=0.0)

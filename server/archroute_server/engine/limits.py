@@ -23,3 +23,6 @@ class Limits:
     shape_bucket: int = 1
     """Cached and new tokens of a forward pass are together padded to a multiple of this."""
     prefix_cache_bytes: int = 256 * 1024 * 1024
+    decision_cache_entries: int = 0
+    """Decisions kept to be given again to exactly the same prompt; 0 keeps none."""
+    decision_cache_seconds: float = 300.0

@@ -104,6 +104,7 @@ def write_response(
         ),
         timings=_write_timings(answer.timings, total),
         session_id=request.session_id,
+        from_decision_cache=answer.from_decision_cache,
     )
 
 

@@ -80,6 +80,7 @@ class RouterService:
             dropped_tokens=answer.tokens.dropped,
             dropped_messages=answer.tokens.dropped_messages,
             forward_passes=answer.tokens.forward_passes,
+            from_decision_cache=answer.from_decision_cache,
             queue_ms=_milliseconds(answer.timings.queue),
             tokenize_ms=_milliseconds(answer.timings.tokenize),
             inference_ms=_milliseconds(answer.timings.inference),

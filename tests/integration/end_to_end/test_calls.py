@@ -42,7 +42,7 @@ def check(decision: Decision, names: set[str]) -> None:
 
 
 def test_the_default_policy_set(router: Router, bundle: Path) -> None:
-    decision = router.route(CONVERSATION, session_id="s-1")
+    decision = router.route("What no other test asks", session_id="s-1")
     check(decision, {"code", "code_review", "travel"})
     assert decision.session_id == "s-1"
     assert decision.revisions.policy_set == "gateway"
@@ -52,6 +52,7 @@ def test_the_default_policy_set(router: Router, bundle: Path) -> None:
         == json.loads((bundle / "manifest.json").read_text())["prompt"]["variant"]
     )
     assert re.fullmatch("sha256:[0-9a-f]{64}", decision.revisions.bundle_digest)
+    assert not decision.from_decision_cache
     assert decision.tokens.forward_passes == 1
     assert decision.tokens.dropped_messages == decision.tokens.dropped_tokens == 0
     assert decision.timings.total >= decision.timings.inference > 0
@@ -59,9 +60,16 @@ def test_the_default_policy_set(router: Router, bundle: Path) -> None:
 
 def test_the_same_question_has_the_same_answer(router: Router) -> None:
     first, second = router.route(CONVERSATION), router.route(CONVERSATION)
-    assert (first.policy, first.outcome) == (second.policy, second.outcome)
-    assert second.tokens.cached_tokens > 0
-    assert second.probability == pytest.approx(first.probability, abs=1e-3)
+    assert second.from_decision_cache
+    assert second.tokens.forward_passes == 0
+    assert (first.policy, first.outcome, first.ranking) == (second.policy, second.outcome, second.ranking)
+
+
+def test_a_conversation_that_goes_on_reuses_what_was_read(router: Router) -> None:
+    turns = [*CONVERSATION, Message("user", "And now by train, please")]
+    first, second = router.route(CONVERSATION), router.route(turns)
+    assert not second.from_decision_cache
+    assert 0 < second.tokens.cached_tokens < first.tokens.prompt_tokens
 
 
 def test_a_named_policy_set(router: Router) -> None:

@@ -21,7 +21,8 @@ BUILDING = 600.0
 @pytest.mark.embedded
 @pytest.mark.timeout(BUILDING + 60)
 def test_a_decision_of_the_embedded_model() -> None:
-    with serving("--policies", EXAMPLE, "--listen", "127.0.0.1:0") as server:
+    arguments = ("--policies", EXAMPLE, "--listen", "127.0.0.1:0", "--decision-cache-entries", "0")
+    with serving(*arguments) as server:
         server.wait_for("ready", timeout=BUILDING)
         with Router(server.address, timeout=60) as router:
             first, second = router.route(QUESTION), router.route(QUESTION)

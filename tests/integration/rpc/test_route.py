@@ -39,6 +39,7 @@ async def test_a_decision(served: Served, log: Log) -> None:
             "messages": 1,
             "prompt_tokens": 120,
             "cached_tokens": 100,
+            "from_decision_cache": False,
             "inference_ms": 250.0,
         }.items()
     )

@@ -44,6 +44,12 @@ def test_an_answer_is_read_whole(decision: Decision) -> None:
     assert from_response(response(), ADDRESS) == decision
 
 
+def test_an_answer_may_have_been_decided_before() -> None:
+    message = response()
+    message.from_decision_cache = True
+    assert from_response(message, ADDRESS).from_decision_cache
+
+
 def test_seconds_and_nanoseconds_are_added() -> None:
     message = response()
     message.timings.total.CopyFrom(Duration(seconds=2, nanos=500_000_000))

@@ -123,6 +123,11 @@ def test_only_a_terminal_that_wants_it_gets_colour(
     assert bool(re.search("\x1b", report)) is bold
 
 
+def test_what_was_decided_before_is_said_to_be(decision: Decision) -> None:
+    report = as_report(changed(decision, from_decision_cache=True), Stream())
+    assert "tokens      412 in the prompt, which was decided a moment ago; no forward pass" in report
+
+
 def test_the_document_is_stable(decision: Decision) -> None:
     assert json.loads(as_document(decision)) == {
         "policy": "code_generation",
@@ -150,6 +155,7 @@ def test_the_document_is_stable(decision: Decision) -> None:
         },
         "timings": {"total": 0.0413, "queue": 0.0001, "tokenize": 0.002, "inference": 0.038},
         "session_id": "session-7",
+        "from_decision_cache": False,
     }
 
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
+from archroute_server.router.decision import Outcome
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
@@ -217,6 +219,69 @@ async def test_closing_without_grace_tells_those_who_wait(open_engine) -> None:
         model.gate.set()
         await closing
         assert (await running).tokens.forward_passes == 1
+
+
+CACHING = Limits(decision_cache_entries=10)
+
+
+async def test_the_same_prompt_is_decided_once(open_engine) -> None:
+    model = NumpyModel(400)
+    async with open_engine(model, CACHING) as engine:
+        first, second = [await engine.decide(POLICIES, user("translate that")) for _ in range(2)]
+        assert len(model.forwards) == engine.batch_statistics.requests == 1
+        assert engine.decision_statistics.hits == 1
+    assert first.decision == second.decision
+    assert (first.from_decision_cache, second.from_decision_cache) == (False, True)
+    assert (second.tokens.prompt, second.tokens.cached) == (first.tokens.prompt, 0)
+    assert second.tokens.forward_passes == 0
+    assert second.timings.inference == 0
+
+
+async def test_the_minimum_is_applied_to_what_is_recalled(open_engine) -> None:
+    async with open_engine(NumpyModel(400), CACHING) as engine:
+        low = await engine.decide(POLICIES, user("translate that"), min_probability=1.0)
+        accepted = await engine.decide(POLICIES, user("translate that"))
+        again = await engine.decide(POLICIES, user("translate that"), min_probability=1.0)
+    assert accepted.from_decision_cache
+    assert again.from_decision_cache
+    assert low.decision.outcome is again.decision.outcome is Outcome.LOW_CONFIDENCE
+    assert accepted.decision.outcome is not Outcome.LOW_CONFIDENCE
+
+
+async def test_other_models_for_the_same_policies_are_another_question(open_engine) -> None:
+    others = PolicySet("gateway", tuple(replace(policy, models=("new",)) for policy in POLICIES.policies))
+    async with open_engine(NumpyModel(400), CACHING) as engine:
+        await engine.decide(POLICIES, user("translate that"))
+        answer = await engine.decide(others, user("translate that"))
+    assert not answer.from_decision_cache
+
+
+async def test_equal_requests_at_once_take_one_pass(open_engine) -> None:
+    model = GatedModel(NumpyModel(400))
+    async with open_engine(model, CACHING) as engine:
+        asked = [asyncio.create_task(engine.decide(POLICIES, user("the same"))) for _ in range(4)]
+        await asyncio.to_thread(model.arrived.wait, 30)
+        # The first may give up: its pass is finished, but the next in turn needs one of its own.
+        asked[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked[0]
+        model.gate.set()
+        answers = await asyncio.gather(*asked[1:])
+    assert len(model.forwards) == 2
+    assert sorted(answer.from_decision_cache for answer in answers) == [False, True, True]
+    assert len({answer.decision for answer in answers}) == 1
+
+
+async def test_a_decision_that_cannot_be_made_is_not_kept(open_engine) -> None:
+    class NotANumber(NumpyModel):
+        def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
+            logits, cache = super().run(forward, past)
+            return (logits * float("nan") if len(self.forwards) == 1 else logits), cache
+
+    async with open_engine(NotANumber(400), CACHING) as engine:
+        with pytest.raises(ValueError, match="NaN"):
+            await engine.decide(POLICIES, user("a"))
+        assert not (await engine.decide(POLICIES, user("a"))).from_decision_cache
 
 
 async def test_requests_that_wait_are_decided_together(open_engine) -> None:

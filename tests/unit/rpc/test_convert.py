@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -161,6 +162,14 @@ def test_a_response_says_everything() -> None:
     assert response.timings.tokenize.ToNanoseconds() == 1
     assert response.timings.inference.ToNanoseconds() == 61_500_000_000
     assert response.session_id == "s"
+    assert not response.from_decision_cache
+
+
+def test_a_response_says_that_it_was_decided_before() -> None:
+    recalled = dataclasses.replace(answer(MATCHED), from_decision_cache=True)
+    question, identity = Question(CODE, (), 0.0), Identity("sha256:1", "v", "cpu")
+    response = write_response(recalled, question, router_pb2.RouteRequest(), identity, total=62.0)
+    assert response.from_decision_cache
 
 
 @pytest.mark.parametrize(("top_k", "length"), [(0, 2), (1, 1), (2, 2), (9, 2)])

@@ -42,6 +42,8 @@ VALUES = {
     "prefix_cache_mib": ("0", 0),
     "batch_requests": ("8", 8),
     "batch_tokens": ("512", 512),
+    "decision_cache_entries": ("0", 0),
+    "decision_cache_seconds": ("1.5", 1.5),
     "max_message_bytes": ("65536", 65536),
     "stream_concurrency": ("7", 7),
     "drain_seconds": ("0.5", 0.5),
