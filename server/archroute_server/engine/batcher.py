@@ -23,6 +23,8 @@ class BatchStatistics:
     """Runs of the model, for one request or several."""
     requests: int
     """Requests that were decided in them."""
+    forward_passes: int
+    """One for each batch, and more for a request decided greedily or longer than a pass takes."""
     failed_batches: int
     """Of several requests each, which were then decided one by one."""
     waiting: int
@@ -44,6 +46,7 @@ class Batcher:
         self._prefixes = PrefixCache(limits.prefix_cache_bytes)
         self._batches = 0
         self._requests = 0
+        self._forward_passes = 0
         self._failed_batches = 0
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
@@ -51,7 +54,9 @@ class Batcher:
     @property
     def statistics(self) -> BatchStatistics:
         """What the batcher did so far."""
-        return BatchStatistics(self._batches, self._requests, self._failed_batches, len(self._queue))
+        return BatchStatistics(
+            self._batches, self._requests, self._forward_passes, self._failed_batches, len(self._queue)
+        )
 
     @property
     def prefix_statistics(self) -> CacheStatistics:
@@ -117,9 +122,10 @@ class Batcher:
 
     def _gains_by_waiting(self, request: Request, other: Request, known: int) -> bool:
         """Say whether the request finds more of its prompt in the cache once `other` is decided."""
+        if self._prefixes.capacity == 0:
+            return False
         fresh = other.question.prompt[known : other.reusable]
-        shared = common_length(request.question.prompt[known:], fresh)
-        return self._prefixes.capacity > 0 and shared >= MIN_PIECE
+        return common_length(request.question.prompt[known:], fresh) >= MIN_PIECE
 
     def _takes_one_pass(self, request: Request) -> bool:
         return self._decoder.takes_one_pass(request.question.layout)
@@ -153,6 +159,7 @@ class Batcher:
         seconds = time.perf_counter() - started
         self._batches += 1
         self._requests += len(batch)
+        self._forward_passes += decoded[0].forward_passes
         return [
             Settled(result.branches, cached, result.forward_passes, started, seconds) for result in decoded
         ]

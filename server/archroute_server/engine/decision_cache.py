@@ -40,8 +40,7 @@ class DecisionCacheStatistics:
 class DecisionCache:
     """Keeps the probabilities at the branches, from which a decision with any minimum can be made.
 
-    Bounded in entries, the least recently used going first, and in time, so that nothing said in a
-    conversation is kept for long. Belongs to one engine and one event loop.
+    Bounded in entries, the least recently used going first, and in time. Belongs to one event loop.
     """
 
     def __init__(self, entries: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -191,7 +191,8 @@ def test_what_was_packed_is_found_in_the_prefix_cache() -> None:
         with queue_held(gated, batcher):
             futures = [ask(batcher, [*POLICIES, *turn]) for turn in turns]
         settle(futures)
-        assert batcher.statistics.batches == 3
+        assert (batcher.statistics.batches, batcher.statistics.requests) == (3, 4)
+        assert batcher.statistics.forward_passes == len(gated.forwards) + 1
         again = settle([ask(batcher, [*POLICIES, *turn, 9]) for turn in turns])
         statistics = batcher.prefix_statistics
     assert [result.cached for result in again] == [60, 60]
