@@ -130,9 +130,9 @@ def test_a_pass_takes_so_many_requests() -> None:
 
 def test_a_pass_takes_so_many_tokens() -> None:
     limits = Limits(batch_requests=16, batch_tokens=10)
-    passes, _ = decide_queued([FIRST, THIRD, SECOND], limits)
-    # Five tokens and six are too many; the last request has four.
-    assert passes == [[2, 3, 4, 1, 3, 5, 6, 1, 3], [7, 8, 9, 10, 1, 3]]
+    passes, _ = decide_queued([FIRST, THIRD, SECOND, [*POLICIES, 11]], limits)
+    # Five tokens and six are too many, five and four are not, and then there is no room for three.
+    assert passes == [[2, 3, 4, 1, 3, 5, 6, 1, 3], [7, 8, 9, 10, 1, 3, 11, 1, 3]]
 
 
 def test_the_oldest_request_is_taken_whatever_its_size() -> None:
