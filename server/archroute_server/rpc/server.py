@@ -50,7 +50,6 @@ class RpcServer:
             stream_concurrency=stream_concurrency,
         )
         self._health = health.aio.HealthServicer()
-        self._stopping: asyncio.Task[None] | None = None
         self._server = grpc.aio.server(
             options=(
                 *_CHANNEL_OPTIONS,
@@ -82,10 +81,13 @@ class RpcServer:
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, seconds: float) -> None:
-        """Report NOT_SERVING, take no more calls, and wait at most `seconds` for those under way."""
+        """Report NOT_SERVING, refuse new calls, and wait at most `seconds` for those under way.
+
+        The address stays open meanwhile, so that a new call is told UNAVAILABLE: once gRPC itself stops, what
+        arrives on an old connection can be told CANCELLED, which callers take for their own doing.
+        """
         await self._health.enter_graceful_shutdown()
         self._service.stop()
-        self._stopping = asyncio.create_task(self._server.stop(seconds + LAST_WORDS_SECONDS))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._servicer.idle()
@@ -93,8 +95,6 @@ class RpcServer:
     async def stop(self) -> None:
         """End what is left, such as callers that watch the health, and close the address."""
         await self._server.stop(LAST_WORDS_SECONDS)
-        if self._stopping is not None:
-            await self._stopping
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in HEALTH_SERVICES:
