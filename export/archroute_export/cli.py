@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 command = Command(
     name="export",
-    summary="turn a checkpoint into a bundle that the server loads",
+    summary="Turn a checkpoint into a bundle that the server loads.",
     extra="export",
     add_arguments=_add_arguments,
     run=_run,

@@ -1,0 +1,1 @@
+"""The exporter: a checkpoint becomes a bundle that the server loads."""
