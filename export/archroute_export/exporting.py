@@ -1,12 +1,13 @@
 """The export: a checkpoint becomes a bundle."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from archroute_export.checkpoint.checkpoint import Checkpoint
-from archroute_export.checkpoint.open import open_checkpoint
+from archroute_export.checkpoint.open import EMBEDDED, open_checkpoint
 from archroute_export.checkpoint.template import chat_frame
 from archroute_export.digest import sha256
 from archroute_export.errors import ExportError
@@ -72,7 +73,9 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
         variant = PromptVariant.load(request.variant)
     except UnknownPromptVariant as error:
         raise ExportError(str(error)) from error
-    checkpoint = open_checkpoint(request.source, announce=stages.say)
+    # The hub shows bars of its own; pip is quiet.
+    with stages.stage("Fetching the model") if request.source == EMBEDDED else nullcontext():
+        checkpoint = open_checkpoint(request.source, announce=stages.say)
     exporter.check(checkpoint)
     frame = chat_frame(checkpoint)
     with stages.stage("Reading the checkpoint") as advance:
