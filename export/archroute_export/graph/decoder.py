@@ -28,7 +28,7 @@ def build_decoder(tensors: Tensors, precision: Precision) -> ir.Model:
         input_ids       int64 [1, N]
         position_ids    int64 [1, N]           position of each token in its own sequence
         attention_bias  float [1, 1, N, P + N] added to the scores; a large negative number hides a token
-        select          int64 [M]              which of the N rows to compute logits for
+        select          int64 [M]              which of the N rows to compute logits for, one or more
         candidates      int64 [C]              which tokens of the vocabulary to compute logits for
         past.{layer}.key, past.{layer}.value          float [1, key_value_heads, P, head_size]
     Outputs:

@@ -45,13 +45,15 @@ class Session:
         new = len(forward.token_ids)
         total = past.tokens + new
         bias = np.where(forward.visible, self._float_type.type(0), self._hidden)
-        logits = np.empty((len(forward.select), len(forward.candidates)), np.float32)
+        # Kernels disagree on what to do with no rows; where none is wanted, one is read and thrown away.
+        select = forward.select if len(forward.select) else np.zeros(1, np.int64)
+        logits = np.empty((len(select), len(forward.candidates)), np.float32)
         present = KeyValueCache(tuple(self._cache_array(total) for _ in past.arrays))
         inputs: dict[str, Array] = {
             "input_ids": forward.token_ids[None],
             "position_ids": forward.positions[None],
             "attention_bias": bias[None, None],
-            "select": forward.select,
+            "select": select,
             "candidates": forward.candidates,
         }
         inputs.update(zip(self._names("past"), past.arrays, strict=True))
@@ -64,7 +66,7 @@ class Session:
         for name, array in outputs.items():
             self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
         self._session.run_with_iobinding(self._binding)
-        return logits, present
+        return logits[: len(forward.select)], present
 
     def _names(self, side: str) -> Iterator[str]:
         for layer in range(self.dimensions.layers):
