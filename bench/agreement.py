@@ -25,7 +25,7 @@ POLICY_SETS = 5
 
 
 def requests(count: int) -> list[tuple[PolicySet, list[Message]]]:
-    """Return `count` different requests, the same ones every time."""
+    """Return `count` requests, the same ones every time."""
     everything = policies(10 * POLICY_SETS).policies
     sets = [PolicySet(f"sgd-{index}", everything[index::POLICY_SETS]) for index in range(POLICY_SETS)]
     dialogues = read_dialogues()
