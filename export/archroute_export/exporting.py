@@ -9,7 +9,7 @@ from pathlib import Path
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.open import EMBEDDED, open_checkpoint
 from archroute_export.checkpoint.template import chat_frame
-from archroute_export.digest import sha256
+from archroute_export.digest import sha256_files
 from archroute_export.errors import ExportError
 from archroute_export.exporters.exporter import Exporter, ExporterName
 from archroute_export.exporters.graph_exporter import GraphExporter
@@ -121,15 +121,11 @@ def _fixed_prompts(
 
 
 def _digest_files(folder: Path, advance: Advance) -> dict[str, FileDigest]:
-    sizes = {path: path.stat().st_size for path in sorted(folder.iterdir())}
-    total, done = sum(sizes.values()), 0
-
-    def count(read: int) -> None:
-        nonlocal done
-        done += read
-        advance(done, total)
-
-    return {path.name: FileDigest(sha256=sha256(path, count), bytes=size) for path, size in sizes.items()}
+    paths = sorted(folder.iterdir())
+    return {
+        path.name: FileDigest(sha256=digest, bytes=path.stat().st_size)
+        for path, digest in zip(paths, sha256_files(paths, advance), strict=True)
+    }
 
 
 def _manifest(

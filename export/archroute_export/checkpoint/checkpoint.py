@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -14,10 +14,7 @@ from tokenizers import Tokenizer
 
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.shape import ModelShape
-from archroute_export.digest import sha256
-
-# Called with the bytes done so far and the bytes in all.
-Progress = Callable[[int, int], None]
+from archroute_export.digest import Progress, sha256_files
 
 CHATML_START = "<|im_start|>"
 CHATML_END = "<|im_end|>"
@@ -151,17 +148,8 @@ def read_json_object(path: Path) -> dict[str, object]:
 
 
 def _digest_files(paths: Sequence[Path], progress: Progress | None) -> str:
-    done = 0
     try:
-        total = sum(path.stat().st_size for path in paths)
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            if progress is not None:
-                progress(done, total)
-
-        digests = [sha256(path, advance) for path in paths]
+        digests = sha256_files(paths, progress)
     except OSError as error:
         raise CheckpointError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
     if len(digests) == 1:
