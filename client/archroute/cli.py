@@ -20,7 +20,7 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-_OWN_PACKAGES = frozenset({"archroute", "archroute_server", "archroute_export"})
+_OWN_PACKAGES = frozenset({"archroute", "archroute_server", "archroute_export", "archroute_evaluation"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

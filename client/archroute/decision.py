@@ -59,6 +59,9 @@ class Revisions:
     provider: str
     """The execution provider that ran the model, for example `cpu`."""
 
+    temperature: float | None = None
+    """What the model's probabilities were calibrated with; None if its bundle never was."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
@@ -161,6 +164,7 @@ def from_response(response: router_pb2.RouteResponse, address: str) -> Decision:
             policy_set=revisions.policy_set,
             policy_set_revision=revisions.policy_set_revision,
             provider=revisions.provider,
+            temperature=revisions.temperature or None,
         ),
         tokens=TokenUsage(
             prompt_tokens=tokens.prompt_tokens,

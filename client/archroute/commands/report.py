@@ -94,10 +94,12 @@ def _cut(decision: Decision) -> str:
 def _decided_by(decision: Decision) -> str:
     revisions = decision.revisions
     policies = _printable(revisions.policy_set) or "the policies of the request"
+    calibrated = "" if revisions.temperature is None else f", at temperature {revisions.temperature:.3g}"
     return (
         f"{policies} ({revisions.policy_set_revision[:_DIGEST_SHOWN]}), "
         f"model {revisions.bundle_digest[:_DIGEST_SHOWN]}, "
         f"prompt {_printable(revisions.prompt_variant)}, on {_printable(revisions.provider)}"
+        f"{calibrated}"
     )
 
 

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61rchroute/v1/router.proto\x12\x0c\x61rchroute.v1\x1a\x1egoogle/protobuf/duration.proto\"!\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x42\t\n\x07\x63ontent\"N\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.archroute.v1.Role\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.archroute.v1.Part\";\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06models\x18\x03 \x03(\t\"8\n\x0eInlinePolicies\x12&\n\x08policies\x18\x01 \x03(\x0b\x32\x14.archroute.v1.Policy\"6\n\x0cRouteOptions\x12\r\n\x05top_k\x18\x01 \x01(\r\x12\x17\n\x0fmin_probability\x18\x02 \x01(\x01\"\xd3\x01\n\x0cRouteRequest\x12\x14\n\npolicy_set\x18\x01 \x01(\tH\x00\x12\x37\n\x0finline_policies\x18\x02 \x01(\x0b\x32\x1c.archroute.v1.InlinePoliciesH\x00\x12\'\n\x08messages\x18\x03 \x03(\x0b\x32\x15.archroute.v1.Message\x12+\n\x07options\x18\x04 \x01(\x0b\x32\x1a.archroute.v1.RouteOptions\x12\x12\n\nsession_id\x18\x05 \x01(\tB\n\n\x08policies\"3\n\x0cRankedPolicy\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\"}\n\tRevisions\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x16\n\x0eprompt_variant\x18\x02 \x01(\t\x12\x12\n\npolicy_set\x18\x03 \x01(\t\x12\x1b\n\x13policy_set_revision\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\"\x84\x01\n\nTokenUsage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x15\n\rcached_tokens\x18\x02 \x01(\r\x12\x16\n\x0e\x64ropped_tokens\x18\x03 \x01(\r\x12\x18\n\x10\x64ropped_messages\x18\x04 \x01(\r\x12\x16\n\x0e\x66orward_passes\x18\x05 \x01(\r\"\xb8\x01\n\x07Timings\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08tokenize\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tinference\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc8\x02\n\rRouteResponse\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.archroute.v1.Outcome\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12+\n\x07ranking\x18\x04 \x03(\x0b\x32\x1a.archroute.v1.RankedPolicy\x12\x0e\n\x06models\x18\x05 \x03(\t\x12*\n\trevisions\x18\x06 \x01(\x0b\x32\x17.archroute.v1.Revisions\x12(\n\x06tokens\x18\x07 \x01(\x0b\x32\x18.archroute.v1.TokenUsage\x12&\n\x07timings\x18\x08 \x01(\x0b\x32\x15.archroute.v1.Timings\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x1b\n\x13\x66rom_decision_cache\x18\n \x01(\x08\"U\n\x12RouteStreamRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.archroute.v1.RouteRequest\"\x8f\x01\n\x13RouteStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.archroute.v1.RouteResponseH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.archroute.v1.RouteErrorH\x00\x42\x08\n\x06result\"s\n\nRouteError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x36\n\x10\x66ield_violations\x18\x04 \x03(\x0b\x32\x1c.archroute.v1.FieldViolation\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x17\n\x15ListPolicySetsRequest\"M\n\x16ListPolicySetsResponse\x12\x33\n\x0bpolicy_sets\x18\x01 \x03(\x0b\x32\x1e.archroute.v1.PolicySetSummary\"\\\n\x10PolicySetSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x14\n\x0cpolicy_count\x18\x03 \x01(\r\x12\x12\n\nis_default\x18\x04 \x01(\x08\"#\n\x13GetPolicySetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x14GetPolicySetResponse\x12+\n\npolicy_set\x18\x01 \x01(\x0b\x32\x17.archroute.v1.PolicySet\"S\n\tPolicySet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12&\n\x08policies\x18\x03 \x03(\x0b\x32\x14.archroute.v1.Policy*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05*f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_MATCHED\x10\x01\x12\x11\n\rOUTCOME_OTHER\x10\x02\x12\x1a\n\x16OUTCOME_LOW_CONFIDENCE\x10\x03\x32\xdd\x02\n\rRouterService\x12@\n\x05Route\x12\x1a.archroute.v1.RouteRequest\x1a\x1b.archroute.v1.RouteResponse\x12V\n\x0bRouteStream\x12 .archroute.v1.RouteStreamRequest\x1a!.archroute.v1.RouteStreamResponse(\x01\x30\x01\x12[\n\x0eListPolicySets\x12#.archroute.v1.ListPolicySetsRequest\x1a$.archroute.v1.ListPolicySetsResponse\x12U\n\x0cGetPolicySet\x12!.archroute.v1.GetPolicySetRequest\x1a\".archroute.v1.GetPolicySetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61rchroute/v1/router.proto\x12\x0c\x61rchroute.v1\x1a\x1egoogle/protobuf/duration.proto\"!\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x42\t\n\x07\x63ontent\"N\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.archroute.v1.Role\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.archroute.v1.Part\";\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06models\x18\x03 \x03(\t\"8\n\x0eInlinePolicies\x12&\n\x08policies\x18\x01 \x03(\x0b\x32\x14.archroute.v1.Policy\"6\n\x0cRouteOptions\x12\r\n\x05top_k\x18\x01 \x01(\r\x12\x17\n\x0fmin_probability\x18\x02 \x01(\x01\"\xd3\x01\n\x0cRouteRequest\x12\x14\n\npolicy_set\x18\x01 \x01(\tH\x00\x12\x37\n\x0finline_policies\x18\x02 \x01(\x0b\x32\x1c.archroute.v1.InlinePoliciesH\x00\x12\'\n\x08messages\x18\x03 \x03(\x0b\x32\x15.archroute.v1.Message\x12+\n\x07options\x18\x04 \x01(\x0b\x32\x1a.archroute.v1.RouteOptions\x12\x12\n\nsession_id\x18\x05 \x01(\tB\n\n\x08policies\"3\n\x0cRankedPolicy\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\"\x92\x01\n\tRevisions\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\x12\x16\n\x0eprompt_variant\x18\x02 \x01(\t\x12\x12\n\npolicy_set\x18\x03 \x01(\t\x12\x1b\n\x13policy_set_revision\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x13\n\x0btemperature\x18\x06 \x01(\x01\"\x84\x01\n\nTokenUsage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x15\n\rcached_tokens\x18\x02 \x01(\r\x12\x16\n\x0e\x64ropped_tokens\x18\x03 \x01(\r\x12\x18\n\x10\x64ropped_messages\x18\x04 \x01(\r\x12\x16\n\x0e\x66orward_passes\x18\x05 \x01(\r\"\xb8\x01\n\x07Timings\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08tokenize\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tinference\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc8\x02\n\rRouteResponse\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.archroute.v1.Outcome\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12+\n\x07ranking\x18\x04 \x03(\x0b\x32\x1a.archroute.v1.RankedPolicy\x12\x0e\n\x06models\x18\x05 \x03(\t\x12*\n\trevisions\x18\x06 \x01(\x0b\x32\x17.archroute.v1.Revisions\x12(\n\x06tokens\x18\x07 \x01(\x0b\x32\x18.archroute.v1.TokenUsage\x12&\n\x07timings\x18\x08 \x01(\x0b\x32\x15.archroute.v1.Timings\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x1b\n\x13\x66rom_decision_cache\x18\n \x01(\x08\"U\n\x12RouteStreamRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.archroute.v1.RouteRequest\"\x8f\x01\n\x13RouteStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.archroute.v1.RouteResponseH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.archroute.v1.RouteErrorH\x00\x42\x08\n\x06result\"s\n\nRouteError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x36\n\x10\x66ield_violations\x18\x04 \x03(\x0b\x32\x1c.archroute.v1.FieldViolation\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x17\n\x15ListPolicySetsRequest\"M\n\x16ListPolicySetsResponse\x12\x33\n\x0bpolicy_sets\x18\x01 \x03(\x0b\x32\x1e.archroute.v1.PolicySetSummary\"\\\n\x10PolicySetSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x14\n\x0cpolicy_count\x18\x03 \x01(\r\x12\x12\n\nis_default\x18\x04 \x01(\x08\"#\n\x13GetPolicySetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x14GetPolicySetResponse\x12+\n\npolicy_set\x18\x01 \x01(\x0b\x32\x17.archroute.v1.PolicySet\"S\n\tPolicySet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12&\n\x08policies\x18\x03 \x03(\x0b\x32\x14.archroute.v1.Policy*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05*f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_MATCHED\x10\x01\x12\x11\n\rOUTCOME_OTHER\x10\x02\x12\x1a\n\x16OUTCOME_LOW_CONFIDENCE\x10\x03\x32\xdd\x02\n\rRouterService\x12@\n\x05Route\x12\x1a.archroute.v1.RouteRequest\x1a\x1b.archroute.v1.RouteResponse\x12V\n\x0bRouteStream\x12 .archroute.v1.RouteStreamRequest\x1a!.archroute.v1.RouteStreamResponse(\x01\x30\x01\x12[\n\x0eListPolicySets\x12#.archroute.v1.ListPolicySetsRequest\x1a$.archroute.v1.ListPolicySetsResponse\x12U\n\x0cGetPolicySet\x12!.archroute.v1.GetPolicySetRequest\x1a\".archroute.v1.GetPolicySetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'archroute.v1.router_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2205
-  _globals['_ROLE']._serialized_end=2320
-  _globals['_OUTCOME']._serialized_start=2322
-  _globals['_OUTCOME']._serialized_end=2424
+  _globals['_ROLE']._serialized_start=2227
+  _globals['_ROLE']._serialized_end=2342
+  _globals['_OUTCOME']._serialized_start=2344
+  _globals['_OUTCOME']._serialized_end=2446
   _globals['_PART']._serialized_start=75
   _globals['_PART']._serialized_end=108
   _globals['_MESSAGE']._serialized_start=110
@@ -50,34 +50,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEREQUEST']._serialized_end=577
   _globals['_RANKEDPOLICY']._serialized_start=579
   _globals['_RANKEDPOLICY']._serialized_end=630
-  _globals['_REVISIONS']._serialized_start=632
-  _globals['_REVISIONS']._serialized_end=757
-  _globals['_TOKENUSAGE']._serialized_start=760
-  _globals['_TOKENUSAGE']._serialized_end=892
-  _globals['_TIMINGS']._serialized_start=895
-  _globals['_TIMINGS']._serialized_end=1079
-  _globals['_ROUTERESPONSE']._serialized_start=1082
-  _globals['_ROUTERESPONSE']._serialized_end=1410
-  _globals['_ROUTESTREAMREQUEST']._serialized_start=1412
-  _globals['_ROUTESTREAMREQUEST']._serialized_end=1497
-  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1500
-  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1643
-  _globals['_ROUTEERROR']._serialized_start=1645
-  _globals['_ROUTEERROR']._serialized_end=1760
-  _globals['_FIELDVIOLATION']._serialized_start=1762
-  _globals['_FIELDVIOLATION']._serialized_end=1814
-  _globals['_LISTPOLICYSETSREQUEST']._serialized_start=1816
-  _globals['_LISTPOLICYSETSREQUEST']._serialized_end=1839
-  _globals['_LISTPOLICYSETSRESPONSE']._serialized_start=1841
-  _globals['_LISTPOLICYSETSRESPONSE']._serialized_end=1918
-  _globals['_POLICYSETSUMMARY']._serialized_start=1920
-  _globals['_POLICYSETSUMMARY']._serialized_end=2012
-  _globals['_GETPOLICYSETREQUEST']._serialized_start=2014
-  _globals['_GETPOLICYSETREQUEST']._serialized_end=2049
-  _globals['_GETPOLICYSETRESPONSE']._serialized_start=2051
-  _globals['_GETPOLICYSETRESPONSE']._serialized_end=2118
-  _globals['_POLICYSET']._serialized_start=2120
-  _globals['_POLICYSET']._serialized_end=2203
-  _globals['_ROUTERSERVICE']._serialized_start=2427
-  _globals['_ROUTERSERVICE']._serialized_end=2776
+  _globals['_REVISIONS']._serialized_start=633
+  _globals['_REVISIONS']._serialized_end=779
+  _globals['_TOKENUSAGE']._serialized_start=782
+  _globals['_TOKENUSAGE']._serialized_end=914
+  _globals['_TIMINGS']._serialized_start=917
+  _globals['_TIMINGS']._serialized_end=1101
+  _globals['_ROUTERESPONSE']._serialized_start=1104
+  _globals['_ROUTERESPONSE']._serialized_end=1432
+  _globals['_ROUTESTREAMREQUEST']._serialized_start=1434
+  _globals['_ROUTESTREAMREQUEST']._serialized_end=1519
+  _globals['_ROUTESTREAMRESPONSE']._serialized_start=1522
+  _globals['_ROUTESTREAMRESPONSE']._serialized_end=1665
+  _globals['_ROUTEERROR']._serialized_start=1667
+  _globals['_ROUTEERROR']._serialized_end=1782
+  _globals['_FIELDVIOLATION']._serialized_start=1784
+  _globals['_FIELDVIOLATION']._serialized_end=1836
+  _globals['_LISTPOLICYSETSREQUEST']._serialized_start=1838
+  _globals['_LISTPOLICYSETSREQUEST']._serialized_end=1861
+  _globals['_LISTPOLICYSETSRESPONSE']._serialized_start=1863
+  _globals['_LISTPOLICYSETSRESPONSE']._serialized_end=1940
+  _globals['_POLICYSETSUMMARY']._serialized_start=1942
+  _globals['_POLICYSETSUMMARY']._serialized_end=2034
+  _globals['_GETPOLICYSETREQUEST']._serialized_start=2036
+  _globals['_GETPOLICYSETREQUEST']._serialized_end=2071
+  _globals['_GETPOLICYSETRESPONSE']._serialized_start=2073
+  _globals['_GETPOLICYSETRESPONSE']._serialized_end=2140
+  _globals['_POLICYSET']._serialized_start=2142
+  _globals['_POLICYSET']._serialized_end=2225
+  _globals['_ROUTERSERVICE']._serialized_start=2449
+  _globals['_ROUTERSERVICE']._serialized_end=2798
 # @@protoc_insertion_point(module_scope)

@@ -95,18 +95,20 @@ class RankedPolicy(_message.Message):
     def __init__(self, policy: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class Revisions(_message.Message):
-    __slots__ = ("bundle_digest", "prompt_variant", "policy_set", "policy_set_revision", "provider")
+    __slots__ = ("bundle_digest", "prompt_variant", "policy_set", "policy_set_revision", "provider", "temperature")
     BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PROMPT_VARIANT_FIELD_NUMBER: _ClassVar[int]
     POLICY_SET_FIELD_NUMBER: _ClassVar[int]
     POLICY_SET_REVISION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     bundle_digest: str
     prompt_variant: str
     policy_set: str
     policy_set_revision: str
     provider: str
-    def __init__(self, bundle_digest: _Optional[str] = ..., prompt_variant: _Optional[str] = ..., policy_set: _Optional[str] = ..., policy_set_revision: _Optional[str] = ..., provider: _Optional[str] = ...) -> None: ...
+    temperature: float
+    def __init__(self, bundle_digest: _Optional[str] = ..., prompt_variant: _Optional[str] = ..., policy_set: _Optional[str] = ..., policy_set_revision: _Optional[str] = ..., provider: _Optional[str] = ..., temperature: _Optional[float] = ...) -> None: ...
 
 class TokenUsage(_message.Message):
     __slots__ = ("prompt_tokens", "cached_tokens", "dropped_tokens", "dropped_messages", "forward_passes")

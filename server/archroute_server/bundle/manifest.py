@@ -7,7 +7,7 @@
     tokenizer.json    the tokenizer, in the format of the `tokenizers` library
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -84,8 +84,38 @@ class ParityReport(_Part, frozen=True):
     bound: float
 
 
-class Manifest(_Part, frozen=True):
-    """The whole manifest. A bundle's identity is the digest of these bytes."""
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Calibration(_Part, frozen=True):
+    """What `archroute calibrate` found: how the model's probabilities become those that hold.
+
+    `router.decision` says what the temperature does. Losses and errors are those of the examples that it was
+    fitted on: the mean negative log-likelihood of the right answer, in nats, and the expected calibration
+    error. `min_probability` is proposed to callers for being right in at least `precision` of the answers
+    that reach it, which are `coverage` of all; both are None if no minimum does that.
+    """
+
+    temperature: Annotated[float, msgspec.Meta(gt=0)]
+    examples: int
+    fitted_on: str
+    """`sha256:<hex>` of the files of examples, one after the other."""
+    loss_before: float
+    loss_after: float
+    error_before: Share
+    error_after: Share
+    precision: Share
+    min_probability: Share | None
+    coverage: Share | None
+
+
+# Without `omit_defaults`, bundles that were never calibrated would change their bytes, and so their identity.
+class Manifest(_Part, frozen=True, omit_defaults=True):
+    """The whole manifest. A bundle's identity is the digest of these bytes.
+
+    Calibrating rewrites the manifest, so that a calibrated bundle is another one than it was: it gives other
+    probabilities.
+    """
 
     schema_version: int
     created_by: str
@@ -96,6 +126,7 @@ class Manifest(_Part, frozen=True):
     prompt: PromptContract
     files: dict[str, FileDigest]
     parity: ParityReport
+    calibration: Calibration | None = None
 
     def encode(self) -> bytes:
         """Return the manifest as indented JSON."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,10 +25,11 @@ from archroute_server.engine.packed_row import Question
 from archroute_server.engine.prefix_cache import CacheStatistics
 from archroute_server.engine.request import Settled
 from archroute_server.router.answer import answer_trie
-from archroute_server.router.decision import decide
+from archroute_server.router.decision import Rows, decide
 from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet
+from archroute_server.router.trie import AnswerTrie
 
 # Layouts are a few hundred kilobytes at 500 policies; inline policies make one each.
 _LAYOUTS_KEPT = 64
@@ -88,23 +89,16 @@ class Engine:
         Cancelling the task takes the request out of the queue; a forward pass that has begun is finished.
         Raises `InvalidRequest` for a conversation that cannot be decided, and `EngineClosed`.
         """
-        if self._closed:
-            raise EngineClosed
-        self._active += 1
-        self._idle.clear()
-        try:
+        with self._under_way():
             prepared = await self._tokenize(policies, messages)
             queued = time.perf_counter()
             key = DecisionKey.of(policies.revision, prepared.prompt.token_ids)
             async with self._decisions.recall(key) as known:
                 settled = await self._infer(prepared) if known is None else _recalled(known)
-                decision = decide(prepared.layout.trie, settled.branches, policies, min_probability)
+                trie, temperature = prepared.layout.trie, self.identity.temperature or 1.0
+                decision = decide(trie, settled.branches, policies, min_probability, temperature)
                 if known is None:
                     self._decisions.remember(key, settled.branches)
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
         return Answer(
             decision=decision,
             tokens=TokenUsage(
@@ -120,6 +114,17 @@ class Engine:
             from_decision_cache=known is not None,
         )
 
+    async def read_branches(
+        self, policies: PolicySet, messages: Sequence[Message]
+    ) -> tuple[AnswerTrie, Rows]:
+        """Return what the model says at each branch, before any temperature, to fit one on.
+
+        Raises what `decide` raises.
+        """
+        with self._under_way():
+            prepared = await self._tokenize(policies, messages)
+            return prepared.layout.trie, (await self._infer(prepared)).branches
+
     async def close(self, grace: float) -> None:
         """Take no more requests, answer those that are here within `grace` seconds, then stop.
 
@@ -130,6 +135,20 @@ class Engine:
             await asyncio.wait_for(self._idle.wait(), grace)
         await asyncio.to_thread(self._tokenizing.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(self._batcher.close)
+
+    @contextlib.contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """Count a request for as long as the block runs. Raises `EngineClosed`."""
+        if self._closed:
+            raise EngineClosed
+        self._active += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
 
     async def _tokenize(self, policies: PolicySet, messages: Sequence[Message]) -> _Prepared:
         """Prepare a request on the tokenizing thread; cancelling takes it out of that thread's queue."""

@@ -10,3 +10,5 @@ class Identity:
     bundle_digest: str
     prompt_variant: str
     provider: str
+    temperature: float | None = None
+    """What the model's probabilities are calibrated with; None if the bundle never was, which is 1."""

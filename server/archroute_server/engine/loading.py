@@ -53,5 +53,6 @@ def load_engine(
         raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
     load = OptimumSession if manifest.exporter == "optimum" else Session
     session = load(bundle.graph, manifest.model, chosen, threads)
-    identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name)
+    temperature = manifest.calibration.temperature if manifest.calibration else None
+    identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature)
     return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits)

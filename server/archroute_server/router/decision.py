@@ -1,4 +1,19 @@
-"""From the probabilities at each branch to a decision."""
+"""From the probabilities at each branch to a decision.
+
+A model can be surer than it is right. One temperature T, fitted on examples by `archroute calibrate`,
+corrects that: the logits at each branch are divided by T before they become probabilities (Guo et al. 2017,
+https://arxiv.org/abs/1706.04599). Log probabilities do as well as logits, since the softmax does not see the
+constant between them.
+
+The temperature works at each branch, and not on the probabilities of whole answers, because
+
+- dividing by T keeps the order of the edges of a branch, so the greedy choice stays what it was. On whole
+  answers it would move probability between branches, and the likeliest edge of a branch could become another;
+- a ranking of which only a part is known can still be calibrated, and the probabilities still multiply along
+  each path and sum to 1.
+
+The ranking's order may change with T, as it multiplies several branches.
+"""
 
 import math
 from collections.abc import Sequence
@@ -51,14 +66,16 @@ def decide(
     branch_log_probabilities: Rows,
     policies: PolicySet,
     min_probability: float = 0.0,
+    temperature: float = 1.0,
 ) -> Decision:
-    """Decide among the answers of `trie`.
+    """Decide among the answers of `trie`, with probabilities at `temperature`.
 
     Every branch on the way to the greedy answer needs its row. Raises `ValueError` if one is missing, has the
     wrong length, or holds a NaN.
     """
     _check(trie, branch_log_probabilities)
-    totals = answer_log_probabilities(trie, branch_log_probabilities)
+    totals = answer_log_probabilities(trie, at_temperature(branch_log_probabilities, temperature))
+    # Before the temperature: rounding could make equals of what it only brings closer.
     chosen = greedy_answer(trie, branch_log_probabilities)
     probability = math.exp(totals[chosen])
     known = sorted(totals, key=lambda answer: (-totals[answer], answer))
@@ -71,6 +88,13 @@ def decide(
         ranking=tuple(Ranked(trie.answers[answer], math.exp(totals[answer])) for answer in known),
         models=matched.models if matched else (),
     )
+
+
+def at_temperature(branch_log_probabilities: Rows, temperature: float) -> Rows:
+    """Return the rows that follow from logits divided by `temperature`, which is above 0."""
+    if temperature == 1.0:
+        return branch_log_probabilities
+    return [row if row is None else _softened(row, temperature) for row in branch_log_probabilities]
 
 
 def greedy_answer(trie: AnswerTrie, branch_log_probabilities: Rows) -> int:
@@ -109,6 +133,15 @@ def answer_log_probabilities(trie: AnswerTrie, branch_log_probabilities: Rows) -
             elif edge.branch is not None:
                 arrived[edge.branch] = total
     return totals
+
+
+def _softened(row: Sequence[float], temperature: float) -> list[float]:
+    """Return log softmax(row / temperature)."""
+    largest = max(row)
+    # Less the largest first, so that a low temperature makes no infinity of it.
+    values = [(value - largest) / temperature for value in row]
+    total = math.log(math.fsum(map(math.exp, values)))
+    return [value - total for value in values]
 
 
 def _outcome(answer: str, probability: float, min_probability: float) -> Outcome:

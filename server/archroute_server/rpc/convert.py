@@ -94,6 +94,7 @@ def write_response(
             policy_set=question.policies.name,
             policy_set_revision=question.policies.revision,
             provider=identity.provider,
+            temperature=identity.temperature or 0.0,
         ),
         tokens=router_pb2.TokenUsage(
             prompt_tokens=answer.tokens.prompt,

@@ -104,6 +104,40 @@ def test_a_truncated_file_is_found_by_its_size(folder: Path, name: str) -> None:
         open_bundle(folder)
 
 
+CALIBRATION: dict[str, Any] = {
+    "temperature": 1.5,
+    "examples": 200,
+    "fitted_on": "sha256:00",
+    "loss_before": 0.5,
+    "loss_after": 0.4,
+    "error_before": 0.1,
+    "error_after": 0.02,
+    "precision": 0.95,
+    "min_probability": 0.7,
+    "coverage": 0.8,
+}
+
+
+def test_a_bundle_may_be_calibrated_and_is_then_another_one(folder: Path) -> None:
+    before = open_bundle(folder)
+    edit(folder, lambda manifest: manifest.update(calibration=CALIBRATION))
+    after = open_bundle(folder)
+    assert before.manifest.calibration is None
+    assert after.manifest.calibration is not None
+    assert after.manifest.calibration.temperature == 1.5
+    assert before.digest != after.digest
+    assert json.loads(after.manifest.encode())["calibration"] == CALIBRATION
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 0.0}, {"temperature": -1.0}, {"min_probability": 1.5}, {"error_after": -0.1}]
+)
+def test_a_calibration_that_cannot_be_is_refused(folder: Path, wrong: dict[str, float]) -> None:
+    edit(folder, lambda manifest: manifest.update(calibration=CALIBRATION | wrong))
+    with pytest.raises(BundleError, match=rf"\$\.calibration\.{next(iter(wrong))}"):
+        open_bundle(folder)
+
+
 @pytest.mark.parametrize(("version", "advice"), [(2, "install a newer archroute"), (0, "export the")])
 def test_another_schema_version_says_what_to_do(folder: Path, version: int, advice: str) -> None:
     # Whatever else such a manifest holds, its version is what is wrong with it.

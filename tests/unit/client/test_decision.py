@@ -50,6 +50,13 @@ def test_an_answer_may_have_been_decided_before() -> None:
     assert from_response(message, ADDRESS).from_decision_cache
 
 
+def test_what_decided_may_be_calibrated(decision: Decision) -> None:
+    message = response()
+    message.revisions.temperature = 1.5
+    assert decision.revisions.temperature is None
+    assert from_response(message, ADDRESS).revisions.temperature == 1.5
+
+
 def test_seconds_and_nanoseconds_are_added() -> None:
     message = response()
     message.timings.total.CopyFrom(Duration(seconds=2, nanos=500_000_000))

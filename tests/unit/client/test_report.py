@@ -128,6 +128,13 @@ def test_what_was_decided_before_is_said_to_be(decision: Decision) -> None:
     assert "tokens      412 in the prompt, which was decided a moment ago; no forward pass" in report
 
 
+def test_what_was_calibrated_is_said_to_be(decision: Decision) -> None:
+    revisions = dataclasses.replace(decision.revisions, temperature=1.2345)
+    report = as_report(changed(decision, revisions=revisions), Stream())
+    assert ", on cpu, at temperature 1.23" in report
+    assert "temperature" not in as_report(decision, Stream())
+
+
 def test_the_document_is_stable(decision: Decision) -> None:
     assert json.loads(as_document(decision)) == {
         "policy": "code_generation",
@@ -145,6 +152,7 @@ def test_the_document_is_stable(decision: Decision) -> None:
             "policy_set": "llm-gateway",
             "policy_set_revision": "sha256:" + "cd" * 32,
             "provider": "cpu",
+            "temperature": None,
         },
         "tokens": {
             "prompt_tokens": 412,

@@ -13,7 +13,7 @@ from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
-from archroute_server.router.decision import Outcome
+from archroute_server.router.decision import Outcome, decide
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
@@ -68,10 +68,14 @@ OpenEngine = Callable[..., "asynccontextmanager[Engine]"]
 @pytest.fixture
 def open_engine(encoder: PromptEncoder) -> Callable[..., object]:
     @asynccontextmanager
-    async def opened(model: Model, limits: Limits = Limits()) -> AsyncIterator[Engine]:  # noqa: B008
+    async def opened(
+        model: Model,
+        limits: Limits = Limits(),  # noqa: B008
+        identity: Identity = IDENTITY,
+    ) -> AsyncIterator[Engine]:
         end = encoder.tokenizer.token_id("<|im_end|>")
         assert end is not None
-        engine = Engine(model, encoder, end, IDENTITY, limits)
+        engine = Engine(model, encoder, end, identity, limits)
         try:
             yield engine
         finally:
@@ -145,6 +149,29 @@ async def test_a_trie_over_the_budget_is_decided_greedily_to_the_same_choice(ope
     known = {ranked.policy: ranked.probability for ranked in full.decision.ranking}
     for ranked in loop.decision.ranking:
         assert ranked.probability == pytest.approx(known[ranked.policy], abs=1e-4)
+
+
+async def test_a_calibrated_engine_decides_the_same_with_other_probabilities(open_engine) -> None:
+    messages = user("please review this")
+    async with open_engine(NumpyModel(400)) as engine:
+        plain = await engine.decide(POLICIES, messages)
+        trie, rows = await engine.read_branches(POLICIES, messages)
+    calibrated = replace(IDENTITY, temperature=3.0)
+    async with open_engine(NumpyModel(400), identity=calibrated) as engine:
+        softened = await engine.decide(POLICIES, messages)
+        # What a temperature is fitted on does not depend on the one there is.
+        assert (await engine.read_branches(POLICIES, messages))[1] == rows
+    assert plain.decision == decide(trie, rows, POLICIES)
+    assert softened.decision == decide(trie, rows, POLICIES, temperature=3.0)
+    assert softened.decision.policy == plain.decision.policy
+    assert softened.decision.probability < plain.decision.probability
+
+
+async def test_a_closed_engine_reads_no_branches(open_engine) -> None:
+    async with open_engine(NumpyModel(400)) as engine:
+        await engine.close(grace=0)
+        with pytest.raises(EngineClosed):
+            await engine.read_branches(POLICIES, user("please review this"))
 
 
 async def test_a_conversation_that_cannot_be_decided_is_refused(open_engine) -> None:

@@ -1,10 +1,10 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from archroute_server.router.decision import Outcome, Ranked, decide
+from archroute_server.router.decision import Outcome, Ranked, at_temperature, decide
 from archroute_server.router.policy import OTHER, Policy, PolicySet
 from archroute_server.router.trie import AnswerTrie
 
@@ -118,9 +118,66 @@ def test_numbers_that_do_not_fit_the_tree_are_refused(rows: list[list[float] | N
         decide(TRIE, rows, POLICIES)
 
 
-@given(data=st.data())
-def test_the_probabilities_of_all_answers_sum_to_one(data: st.DataObject) -> None:
-    sequences = data.draw(
+def test_a_temperature_divides_the_logits_of_each_branch() -> None:
+    # 0.8 : 0.15 : 0.05 with the square root taken of each, and 0.25 : 0.75 likewise.
+    decision = decide(TRIE, [logs(0.8, 0.15, 0.05), logs(0.25, 0.75)], POLICIES, temperature=2.0)
+    root = [math.sqrt(value) for value in (0.8, 0.15, 0.05)]
+    below = [math.sqrt(value) for value in (0.25, 0.75)]
+    code, review = root[0] / sum(root), below[1] / sum(below)
+    assert decision.policy == "code_review"
+    assert decision.probability == pytest.approx(code * review)
+    ranking = {ranked.policy: ranked.probability for ranked in decision.ranking}
+    assert ranking["code_generation"] == pytest.approx(code * (1 - review))
+    assert ranking["summarization"] == pytest.approx(root[1] / sum(root))
+    assert sum(ranking.values()) == pytest.approx(1.0)
+
+
+def test_a_temperature_can_turn_the_ranking_but_not_the_choice() -> None:
+    rows = [logs(0.7, 0.3, 0.0), logs(0.55, 0.45)]
+    cold, hot = decide(TRIE, rows, POLICIES), decide(TRIE, rows, POLICIES, temperature=4.0)
+    assert cold.policy == hot.policy == "code_generation"
+    assert (cold.ranking[0].policy, hot.ranking[0].policy) == ("code_generation", "summarization")
+
+
+def test_the_minimum_is_compared_with_the_calibrated_probability() -> None:
+    rows = [logs(0.9, 0.06, 0.04), logs(0.05, 0.95)]
+    assert decide(TRIE, rows, POLICIES, 0.8).outcome is Outcome.MATCHED
+    assert decide(TRIE, rows, POLICIES, 0.8, temperature=3.0).outcome is Outcome.LOW_CONFIDENCE
+
+
+def test_a_branch_that_the_model_was_not_run_at_stays_unknown() -> None:
+    assert at_temperature([logs(0.5, 0.5), None], 2.0)[1] is None
+
+
+@given(
+    row=st.lists(st.floats(-1e4, 0), min_size=2, max_size=8),
+    temperature=st.floats(0.05, 20),
+)
+def test_a_temperature_keeps_the_order_and_the_sum(row: list[float], temperature: float) -> None:
+    assume(temperature != 1.0)
+    (softened,) = at_temperature([row], temperature)
+    assert softened is not None
+    assert at_temperature([row], 1.0) == [row]
+    assert sum(map(math.exp, softened)) == pytest.approx(1.0)
+    order = sorted(range(len(row)), key=row.__getitem__)
+    ordered = [softened[index] for index in order]
+    assert ordered == sorted(ordered)
+
+
+@given(data=st.data(), temperature=st.floats(0.05, 20))
+def test_no_temperature_changes_the_choice(data: st.DataObject, temperature: float) -> None:
+    trie, rows, policies = data.draw(decided_tries())
+    plain, tempered = (decide(trie, rows, policies, temperature=each) for each in (1.0, temperature))
+    assert (plain.policy, plain.outcome) == (tempered.policy, tempered.outcome)
+    assert sum(ranked.probability for ranked in tempered.ranking) == pytest.approx(1.0)
+
+
+@st.composite
+def decided_tries(
+    draw: st.DrawFn,
+) -> tuple[AnswerTrie, list[list[float]], PolicySet]:
+    """A trie, log probabilities at its branches, and the policies that it is of."""
+    sequences = draw(
         st.lists(
             st.lists(st.integers(0, 3), max_size=6).map(lambda tokens: (*tokens, END)),
             min_size=2,
@@ -133,12 +190,18 @@ def test_the_probabilities_of_all_answers_sum_to_one(data: st.DataObject) -> Non
     rows = []
     for branch in trie.branches:
         width = len(branch.edges)
-        logits = data.draw(st.lists(st.floats(-80, 80), min_size=width, max_size=width))
+        logits = draw(st.lists(st.floats(-80, 80), min_size=width, max_size=width))
         largest = max(logits)
         total = largest + math.log(sum(math.exp(logit - largest) for logit in logits))
         rows.append([logit - total for logit in logits])
-    policies = PolicySet("", tuple(Policy(name, "What it covers", (name,)) for name in names))
+    return trie, rows, PolicySet("", tuple(Policy(name, "What it covers", (name,)) for name in names))
 
+
+@given(decided_tries())
+def test_the_probabilities_of_all_answers_sum_to_one(
+    case: tuple[AnswerTrie, list[list[float]], PolicySet],
+) -> None:
+    trie, rows, policies = case
     decision = decide(trie, rows, policies)
 
     probabilities = [ranked.probability for ranked in decision.ranking]

@@ -165,6 +165,12 @@ def test_a_response_says_everything() -> None:
     assert not response.from_decision_cache
 
 
+def test_a_response_says_that_the_bundle_is_calibrated() -> None:
+    question, identity = Question(CODE, (), 0.0), Identity("sha256:1", "v", "cpu", temperature=1.25)
+    response = write_response(answer(MATCHED), question, router_pb2.RouteRequest(), identity, total=62.0)
+    assert response.revisions.temperature == 1.25
+
+
 def test_a_response_says_that_it_was_decided_before() -> None:
     recalled = dataclasses.replace(answer(MATCHED), from_decision_cache=True)
     question, identity = Question(CODE, (), 0.0), Identity("sha256:1", "v", "cpu")
