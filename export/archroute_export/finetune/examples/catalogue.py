@@ -1,0 +1,90 @@
+"""All that examples are made of in one split, and which policies may meet in one policy set.
+
+What is right for a request follows from the policies that the model sees:
+
+    the request's own policy is among them      it is right, whatever else is there
+    only the coarse policy of its domain is     that one is right
+    neither is                                  `other`
+
+unless one of them is acceptable as well, or overlaps the request's own: then nothing is right or wrong, and
+the request is not asked of that set.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from archroute_export.finetune.sources.labelled import LabelledPolicy, LabelledRequest
+from archroute_server.router.policy import OTHER
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The policies and requests of one split.
+
+    `policies` are by id, coarse ones among them. `conflicts` holds for each id those of the policies that
+    must not be in a set with it. `requests` are by the id of their policy; `out_of_scope` by the name of the
+    source of whose policies none fits.
+    """
+
+    policies: Mapping[str, LabelledPolicy]
+    conflicts: Mapping[str, frozenset[str]]
+    requests: Mapping[str, tuple[LabelledRequest, ...]]
+    out_of_scope: Mapping[str, tuple[LabelledRequest, ...]]
+
+    @cached_property
+    def by_domain(self) -> Mapping[str, tuple[LabelledPolicy, ...]]:
+        """The policies of each domain, without the coarse one."""
+        found: dict[str, list[LabelledPolicy]] = {}
+        for policy in self.policies.values():
+            if not policy.coarse:
+                found.setdefault(policy.domain, []).append(policy)
+        return {domain: tuple(policies) for domain, policies in found.items()}
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources, in order."""
+        return tuple(dict.fromkeys(source_of(policy) for policy in self.policies))
+
+    def domains_of(self, source: str) -> list[str]:
+        """Return the ids of a source's domains."""
+        return [domain for domain in self.by_domain if source_of(domain) == source]
+
+    def compatible(self, policy: LabelledPolicy, others: Iterable[LabelledPolicy]) -> bool:
+        """Say whether a policy may join a set."""
+        conflicts = self.conflicts.get(policy.id, frozenset())
+        name = policy.name.casefold()
+        return all(
+            other.id not in conflicts and other.id != policy.id and other.name.casefold() != name
+            for other in others
+        )
+
+    def right_answer(self, request: LabelledRequest, shown: Iterable[LabelledPolicy]) -> str | None:
+        """Return the id of the right one of the policies shown, `other`, or None if it is not clear-cut.
+
+        A request out of scope is clear-cut only among policies of its own source, which the caller sees to.
+        """
+        ids = {policy.id for policy in shown}
+        if request.policy is None:
+            return OTHER
+        own, domain = request.policy, domain_of(request.policy)
+        if ids & self._acceptable(request) - {own, domain}:
+            return None
+        if own in ids:
+            return own
+        return domain if domain in ids else OTHER
+
+    def _acceptable(self, request: LabelledRequest) -> frozenset[str]:
+        assert request.policy is not None
+        also = request.also | {domain_of(policy) for policy in request.also}
+        return also | self.conflicts.get(request.policy, frozenset())
+
+
+def source_of(policy_id: str) -> str:
+    """Return the name of the source of a policy or a domain."""
+    return policy_id.partition("/")[0]
+
+
+def domain_of(policy_id: str) -> str:
+    """Return the id of a policy's domain."""
+    return "/".join(policy_id.split("/")[:2])

@@ -1,0 +1,130 @@
+"""The examples that test: of policies never trained on, each conversation with a set of its own."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from types import MappingProxyType
+from typing import TypeVar
+
+from archroute_export.finetune.examples.catalogue import Catalogue, source_of
+from archroute_export.finetune.examples.episodes import labelled_example
+from archroute_export.finetune.examples.naming import as_is, name_policies
+from archroute_export.finetune.examples.policy_sets import ShownSet
+from archroute_export.finetune.examples.wording import any_wording, first
+from archroute_export.finetune.sources.labelled import LabelledPolicy, LabelledRequest
+from archroute_server.router.example import Example
+from archroute_server.router.policy import OTHER, Policy
+
+
+@dataclass(frozen=True)
+class HeldOutSettings:
+    """How the test of one source is built. Shares are probabilities."""
+
+    examples: int = 500
+    sizes: tuple[tuple[int, float], ...] = ((10, 0.8), (5, 0.1), (20, 0.1))
+    other: float = 0.12
+    siblings: float = 0.3  # each sibling of the right policy is sure to be there; the rest is drawn from all
+    user_turns: int = 1  # at least so many, where the source has them
+    names_as_is: float = 0.8
+    first_wording: float = 0.6
+
+
+DEFAULT_TEST = HeldOutSettings()
+TESTS: Mapping[str, HeldOutSettings] = MappingProxyType(
+    {
+        "clinc150": HeldOutSettings(sizes=((10, 1.0),), siblings=0.0),
+        "sgd": HeldOutSettings(
+            examples=400,
+            sizes=tuple((size, 1.0) for size in range(6, 13)),
+            other=0.1,
+            siblings=0.0,
+            user_turns=2,
+        ),
+    }
+)
+
+_ATTEMPTS = 60
+_Item = TypeVar("_Item")
+
+
+def build_test(catalogue: Catalogue, source: str, settings: HeldOutSettings, seed: str) -> Iterator[Example]:
+    """Yield the test of one source. The policies take turns, so that each is tested as often as the others.
+
+    Where a source has requests out of scope, those are the ones with `other`, as long as there are any;
+    elsewhere the right policy is left out of the set.
+    """
+    rng = random.Random(seed)
+    unused = {
+        policy: _shuffled(rng, _long_enough(requests, settings.user_turns))
+        for policy, requests in catalogue.requests.items()
+        if source_of(policy) == source
+    }
+    owners = cycle(_shuffled(rng, [policy for policy, requests in unused.items() if requests]))
+    out_of_scope = _shuffled(rng, catalogue.out_of_scope.get(source, ()))
+    everything = [policy for domain in catalogue.domains_of(source) for policy in catalogue.by_domain[domain]]
+    made = attempts = 0
+    while made < settings.examples and attempts < _ATTEMPTS * settings.examples and any(unused.values()):
+        attempts += 1
+        ((size, _),) = rng.choices(settings.sizes, [share for _, share in settings.sizes])
+        other = rng.random() < settings.other
+        if other and out_of_scope:
+            request, right = out_of_scope.pop(), None
+        else:
+            requests = unused[next(owners)]
+            if not requests:
+                continue
+            request = requests.pop()
+            assert request.policy is not None
+            right = catalogue.policies[request.policy]
+        policies = _draw_set(rng, catalogue, everything, right, size, leave_out=other, settings=settings)
+        answer = catalogue.right_answer(request, policies)
+        if answer is None or (answer == OTHER) != other or not policies:
+            continue
+        yield labelled_example(catalogue, request, _show(rng, policies, settings), request.messages)
+        made += 1
+
+
+def _draw_set(
+    rng: random.Random,
+    catalogue: Catalogue,
+    everything: Sequence[LabelledPolicy],
+    right: LabelledPolicy | None,
+    size: int,
+    *,
+    leave_out: bool,
+    settings: HeldOutSettings,
+) -> list[LabelledPolicy]:
+    """Draw policies that go together, and with the right one, which is among them unless left out."""
+    pool = _shuffled(rng, everything)
+    if right is not None:
+        near = [
+            policy for policy in pool if policy.domain == right.domain and rng.random() < settings.siblings
+        ]
+        pool = near + [policy for policy in pool if policy not in near]
+    drawn = [] if right is None or leave_out else [right]
+    for policy in pool:
+        if len(drawn) == size:
+            break
+        kept_apart = [*drawn, right] if right is not None else drawn
+        if catalogue.compatible(policy, kept_apart):
+            drawn.append(policy)
+    return drawn
+
+
+def _show(rng: random.Random, policies: Sequence[LabelledPolicy], settings: HeldOutSettings) -> ShownSet:
+    order = rng.sample(policies, len(policies))
+    names = list(map(as_is, order)) if rng.random() < settings.names_as_is else name_policies(rng, order)
+    wording = first if rng.random() < settings.first_wording else any_wording
+    return ShownSet(
+        tuple(order),
+        tuple(Policy(name, wording(rng, policy)) for name, policy in zip(names, order, strict=True)),
+    )
+
+
+def _long_enough(requests: Sequence[LabelledRequest], user_turns: int) -> list[LabelledRequest]:
+    return [request for request in requests if request.user_turns >= user_turns]
+
+
+def _shuffled(rng: random.Random, items: Sequence[_Item]) -> list[_Item]:
+    return rng.sample(items, len(items))

@@ -1,0 +1,146 @@
+"""Dividing the sources into what trains, what validates, and what tests.
+
+The border runs between policies, not between requests: a policy that is tested was never seen in training,
+neither as the right answer nor as a distractor. Dialogues that cross the border are used on the side on which
+they begin, as far as they stay there. A policy that trains otherwise but overlaps one that is tested or
+validated is used nowhere, since it says nearly the same.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+from archroute_export.finetune.examples.catalogue import Catalogue, domain_of, source_of
+from archroute_export.finetune.examples.split_file import DrawnPolicies, SplitRules
+from archroute_export.finetune.sources.labelled import LabelledPolicy, LabelledRequest, Source
+
+
+class Split(StrEnum):
+    """The parts of the data."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+# Requests that fit no policy have no domain, so they are dealt out in these shares.
+_OUT_OF_SCOPE_SHARES = {Split.TRAIN: 0.5, Split.TEST: 0.35, Split.VALIDATION: 0.15}
+
+
+def divide(sources: Sequence[Source], rules: SplitRules) -> dict[Split, Catalogue]:
+    """Return the catalogue of each split. Whatever the examples' seed, the split is the same."""
+    parts = _policy_splits(sources, rules)
+    policies = {policy.id: policy for source in sources for policy in (*source.domains, *source.policies)}
+    conflicts = _conflicts(sources, policies.values(), rules)
+    requests: dict[Split, dict[str, list[LabelledRequest]]] = {split: defaultdict(list) for split in Split}
+    for source in sources:
+        for request in source.requests:
+            if request.policy is None:
+                continue
+            crossed = {parts.get(policy) for policy in (request.policy, *request.earlier)}
+            if len(crossed) == 1 and (split := crossed.pop()) is not None:
+                requests[split][request.policy].append(request)
+    out_of_scope: dict[Split, dict[str, tuple[LabelledRequest, ...]]] = {split: {} for split in Split}
+    for source in sources:
+        for split, dealt in _deal([r for r in source.requests if r.policy is None]).items():
+            out_of_scope[split][source.name] = dealt
+    return {
+        split: Catalogue(
+            policies={key: policy for key, policy in policies.items() if parts.get(key) == split},
+            conflicts=conflicts,
+            requests={key: tuple(found) for key, found in requests[split].items()},
+            out_of_scope=out_of_scope[split],
+        )
+        for split in Split
+    }
+
+
+def _policy_splits(sources: Iterable[Source], rules: SplitRules) -> dict[str, Split]:
+    """Return the split of each policy; those that are used nowhere are missing."""
+    parts: dict[str, Split] = {}
+    overlaps: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        for one, other in source.overlaps:
+            overlaps[one].add(other)
+            overlaps[other].add(one)
+        for policy in (*source.domains, *source.policies):
+            parts[policy.id] = _domain_split(policy.domain, rules)
+        for drawn in rules.test_policies:
+            if drawn.source == source.name:
+                for policy_id in _draw(source, drawn, parts, overlaps):
+                    parts[policy_id] = Split.TEST
+    return {
+        policy_id: split
+        for policy_id, split in parts.items()
+        if split is not Split.TRAIN
+        or all(parts.get(other) in (None, Split.TRAIN) for other in overlaps[policy_id])
+    }
+
+
+def _domain_split(domain: str, rules: SplitRules) -> Split:
+    if domain in rules.test:
+        return Split.TEST
+    return Split.VALIDATION if domain in rules.validation else Split.TRAIN
+
+
+def _draw(
+    source: Source, drawn: DrawnPolicies, parts: Mapping[str, Split], overlaps: Mapping[str, set[str]]
+) -> list[str]:
+    rng = random.Random(f"{source.name}/{drawn.seed}")
+    found = []
+    for domain in sorted({policy.domain for policy in source.policies}):
+        candidates = [
+            policy.id
+            for policy in source.policies
+            if policy.domain == domain and parts[policy.id] is Split.TRAIN and not overlaps.get(policy.id)
+        ]
+        found += rng.sample(candidates, min(drawn.of_each_domain, len(candidates)))
+    return found
+
+
+def _deal(requests: Sequence[LabelledRequest]) -> dict[Split, tuple[LabelledRequest, ...]]:
+    shuffled = list(requests)
+    random.Random("out of scope").shuffle(shuffled)
+    dealt, begin = {}, 0.0
+    for split, share in _OUT_OF_SCOPE_SHARES.items():
+        end = begin + share * len(shuffled)
+        dealt[split] = tuple(shuffled[round(begin) : round(end)])
+        begin = end
+    return dealt
+
+
+def _conflicts(
+    sources: Iterable[Source], policies: Iterable[LabelledPolicy], rules: SplitRules
+) -> dict[str, frozenset[str]]:
+    """Return for each policy those that may not be in a set with it.
+
+    If two policies of different domains overlap, so does the coarse policy of each domain with the other
+    policy and with the other coarse one.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        for one, other in source.overlaps:
+            ones = {one} if domain_of(one) == domain_of(other) else {one, domain_of(one)}
+            others = {other} if domain_of(one) == domain_of(other) else {other, domain_of(other)}
+            for key in ones:
+                found[key] |= others
+            for key in others:
+                found[key] |= ones
+    by_domain: dict[str, set[str]] = defaultdict(set)
+    for policy in policies:
+        by_domain[policy.domain].add(policy.id)
+    for one, other in rules.related:
+        _set_apart(by_domain[one], by_domain[other], found)
+    for domain in rules.alone:
+        for other in by_domain:
+            if source_of(other) != source_of(domain):
+                _set_apart(by_domain[domain], by_domain[other], found)
+    return {policy: frozenset(others) for policy, others in found.items()}
+
+
+def _set_apart(ones: set[str], others: set[str], found: dict[str, set[str]]) -> None:
+    for key in ones:
+        found[key] |= others
+    for key in others:
+        found[key] |= ones

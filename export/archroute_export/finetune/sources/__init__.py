@@ -1,0 +1,1 @@
+"""Where labelled requests come from: each reader turns one published or own format into a `Source`."""
