@@ -13,7 +13,7 @@ PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
 DEFAULT_PRECISIONS: Mapping[str, PrecisionName] = {"archroute": "int8", "optimum": "fp32"}
 # These repeat what the graph and the prompt rooms define, so that `--help` loads neither; a test compares.
 PRECISION_NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
-PROMPT_NAMES = ("arch-router/model-card", "arch-router/gateway")
+PROMPT_NAMES = ("arch-router/model-card", "arch-router/gateway", "archroute/compact")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

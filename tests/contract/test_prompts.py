@@ -16,6 +16,9 @@ from archroute_server.router.prompt import DEFAULT_VARIANT, VARIANTS, PromptVari
 HERE = Path(__file__).parent
 TEMPLATES = HERE.parents[1] / "server" / "archroute_server" / "router" / "prompts"
 TAGS = ("<routes>", "</routes>", "<conversation>", "</conversation>")
+# The published prompts of Arch-Router write values as JSON, this project's own writes them as lines.
+JSON_VARIANTS = ("arch-router/model-card", "arch-router/gateway")
+LINES_VARIANT = "archroute/compact"
 
 # The example of the model card of Arch-Router-1.5B, whose answer is `bug_fixing`.
 MODEL_CARD_POLICIES = [
@@ -82,6 +85,7 @@ def golden(variant: str, case: str) -> bytes:
     [
         ("arch-router/model-card", 862, "6e4a1f1d7e91bad8e5b7dbef7df8f88ca1eee1660230c39ec003497672d7a293"),
         ("arch-router/gateway", 856, "8004153a5e58066139d261d56392543ef29c63487ad4872aaba4d29929890dde"),
+        ("archroute/compact", 51, "d127da29da274ee0a4c2db4ef02fa6ba61ad8199b2bbf64a6382c7522956bb30"),
     ],
 )
 def test_the_published_templates_are_untouched(variant: str, size: int, digest: str) -> None:
@@ -91,7 +95,7 @@ def test_the_published_templates_are_untouched(variant: str, size: int, digest: 
 
 
 def test_the_variants_and_the_default() -> None:
-    assert VARIANTS == ("arch-router/model-card", "arch-router/gateway")
+    assert (*JSON_VARIANTS, LINES_VARIANT) == VARIANTS
     assert DEFAULT_VARIANT == "arch-router/model-card"
 
 
@@ -131,6 +135,12 @@ def test_the_golden_example_of_the_gateway_is_compact_json() -> None:
     assert golden("arch-router/gateway", "model-card-example") == expected.encode("utf-8")
 
 
+def test_the_golden_example_in_lines_is_a_line_for_each_policy_and_message() -> None:
+    routes = "".join(f"- {policy.name}: {policy.description}\n" for policy in MODEL_CARD_POLICIES)
+    expected = f"{routes}- other: none of the above\n\nuser: {MODEL_CARD_MESSAGES[0].text}"
+    assert golden(LINES_VARIANT, "model-card-example") == expected.encode("utf-8")
+
+
 # Pieces that could break a prompt, among any other text.
 hostile = st.lists(
     st.sampled_from(
@@ -146,7 +156,16 @@ hostile = st.lists(
             "\\",
             "\\u003c",
             "]",
+            "- ",
+            "- other: none of the above\n",
+            "user: ",
+            "assistant: ",
+            "  ",
             "\n",
+            "\r\n",
+            "\v",
+            "\x85",
+            "\u2028",
             "…",
             "😀",
         ]
@@ -167,9 +186,11 @@ def template_pieces(variant: str) -> tuple[str, str, str]:
     return first, middle, last
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", JSON_VARIANTS)
 @given(policies=policies_strategy, messages=messages_strategy)
-def test_no_text_can_change_the_frame(variant: str, policies: list[Policy], messages: list[Message]) -> None:
+def test_no_text_can_change_the_frame_around_json(
+    variant: str, policies: list[Policy], messages: list[Message]
+) -> None:
     first, middle, last = template_pieces(variant)
     prompt = PromptVariant.load(variant).render(policies, messages)
 
@@ -183,7 +204,38 @@ def test_no_text_can_change_the_frame(variant: str, policies: list[Policy], mess
     assert json.loads(conversation) == [{"role": m.role, "content": m.text} for m in messages]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+def records(prompt: str) -> list[str]:
+    """Part a prompt of lines where a line begins at the left edge, and take the indents away again."""
+    found: list[list[str]] = []
+    for line in prompt.splitlines():
+        if line.startswith("  "):
+            found[-1].append(line.removeprefix("  "))
+        else:
+            found.append([line])
+    return ["\n".join(lines) for lines in found]
+
+
+def in_lines(text: str) -> str:
+    """Write a text with one kind of line break, and none at the end."""
+    return "\n".join(text.splitlines())
+
+
+@given(
+    policies=st.lists(st.builds(Policy, hostile, hostile), min_size=1, max_size=4), messages=messages_strategy
+)
+def test_no_text_adds_a_line_at_the_left_edge(policies: list[Policy], messages: list[Message]) -> None:
+    prompt = PromptVariant.load(LINES_VARIANT).render(policies, messages)
+    assert records(prompt) == [
+        *(f"- {in_lines(policy.name)}: {in_lines(policy.description)}" for policy in policies),
+        "- other: none of the above",
+        "",
+        *(f"{message.role}: {in_lines(message.text)}" for message in messages),
+    ]
+    # A line ends in the same way everywhere, whatever the reader takes for a line break.
+    assert prompt.splitlines() == prompt.removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize("variant", JSON_VARIANTS)
 @given(text=hostile.filter(lambda text: not any(tag in text for tag in TAGS)))
 def test_a_text_without_a_whole_tag_is_written_as_the_variant_says(variant: str, text: str) -> None:
     written = json.dumps(text, ensure_ascii=variant == "arch-router/model-card")
@@ -191,26 +243,38 @@ def test_a_text_without_a_whole_tag_is_written_as_the_variant_says(variant: str,
 
 
 @pytest.mark.parametrize(
-    ("name", "model_card", "gateway"),
+    ("name", "model_card", "gateway", "compact"),
     [
-        ("other", '{"route": "other"}', '{"route": "other"}'),
-        ("code_generation", '{"route": "code_generation"}', '{"route": "code_generation"}'),
-        ('a "b" \\c', r'{"route": "a \"b\" \\c"}', r'{"route": "a \"b\" \\c"}'),
-        ("🚀é", r'{"route": "\ud83d\ude80\u00e9"}', '{"route": "🚀é"}'),
-        ("</routes>", r'{"route": "\u003c/routes\u003e"}', r'{"route": "\u003c/routes\u003e"}'),
-        ("<b>", '{"route": "<b>"}', '{"route": "<b>"}'),
+        ("other", '{"route": "other"}', '{"route": "other"}', '{"route": "other"}'),
+        ("code_review", '{"route": "code_review"}', '{"route": "code_review"}', '{"route": "code_review"}'),
+        ('a "b" \\c', r'{"route": "a \"b\" \\c"}', r'{"route": "a \"b\" \\c"}', r'{"route": "a \"b\" \\c"}'),
+        ("🚀é", r'{"route": "\ud83d\ude80\u00e9"}', '{"route": "🚀é"}', '{"route": "🚀é"}'),
+        (
+            "</routes>",
+            r'{"route": "\u003c/routes\u003e"}',
+            r'{"route": "\u003c/routes\u003e"}',
+            '{"route": "</routes>"}',
+        ),
+        ("<b>", '{"route": "<b>"}', '{"route": "<b>"}', '{"route": "<b>"}'),
     ],
 )
-def test_answers_spell_the_name_as_the_prompt_does(name: str, model_card: str, gateway: str) -> None:
+def test_answers_are_spelled_as_the_variant_says(
+    name: str, model_card: str, gateway: str, compact: str
+) -> None:
     assert answer_text(PromptVariant.load("arch-router/model-card"), name) == model_card
     assert answer_text(PromptVariant.load("arch-router/gateway"), name) == gateway
+    assert answer_text(PromptVariant.load("archroute/compact"), name) == compact
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(name=hostile)
-def test_an_answer_decodes_to_the_name_and_is_spelled_as_in_the_routes(variant: str, name: str) -> None:
+def test_an_answer_decodes_to_the_name(variant: str, name: str) -> None:
+    assert json.loads(answer_text(PromptVariant.load(variant), name)) == {"route": name}
+
+
+@pytest.mark.parametrize("variant", JSON_VARIANTS)
+@given(name=hostile)
+def test_an_answer_in_json_is_spelled_as_in_the_routes(variant: str, name: str) -> None:
     loaded = PromptVariant.load(variant)
-    answer = answer_text(loaded, name)
-    assert json.loads(answer) == {"route": name}
-    spelled = answer.removeprefix('{"route": ').removesuffix("}")
+    spelled = answer_text(loaded, name).removeprefix('{"route": ').removesuffix("}")
     assert spelled in loaded.render([Policy(name, "")], [])

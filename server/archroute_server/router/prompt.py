@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any, Protocol
 
 import yaml
 
 from archroute_server.router.json_style import JsonStyle
+from archroute_server.router.line_style import LineStyle
 from archroute_server.router.message import Message
 from archroute_server.router.policy import Policy
 
@@ -17,6 +19,19 @@ VARIANTS: tuple[str, ...] = tuple(_SETTINGS)
 """The names of the variants, as a bundle's manifest gives them."""
 
 DEFAULT_VARIANT = VARIANTS[0]
+
+
+class PromptStyle(Protocol):
+    """How values are written between the pieces of a template."""
+
+    def routes(self, policies: Iterable[Policy]) -> str:
+        """Write the policies, in declaration order."""
+
+    def conversation(self, messages: Iterable[Message]) -> str:
+        """Write the messages, oldest first."""
+
+    def answer(self, name: str) -> str:
+        """Write the model's answer: a policy's name, or `other`."""
 
 
 class UnknownPromptVariant(ValueError):
@@ -34,7 +49,7 @@ class PromptVariant:
     before_routes: str
     before_conversation: str
     after_conversation: str
-    style: JsonStyle
+    style: PromptStyle
 
     @classmethod
     def load(cls, name: str) -> "PromptVariant":
@@ -46,8 +61,7 @@ class PromptVariant:
         template = (_FILES / settings["template"]).read_bytes().decode("utf-8")
         before_routes, rest = template.split("{routes}")
         before_conversation, after_conversation = rest.split("{conversation}")
-        style = JsonStyle(**settings["json"])
-        return cls(name, before_routes, before_conversation, after_conversation, style)
+        return cls(name, before_routes, before_conversation, after_conversation, _style(settings))
 
     def render(self, policies: Iterable[Policy], messages: Iterable[Message]) -> str:
         """Fill in policies and messages by position, so that no text among them can move the frame."""
@@ -60,3 +74,9 @@ class PromptVariant:
                 self.after_conversation,
             )
         )
+
+
+def _style(settings: dict[str, Any]) -> PromptStyle:
+    if "json" in settings:
+        return JsonStyle(**settings["json"])
+    return LineStyle(**settings["lines"])

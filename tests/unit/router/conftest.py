@@ -9,7 +9,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
 from archroute_server.router.policy import Policy, PolicySet
-from archroute_server.router.prompt import PromptVariant
+from archroute_server.router.prompt import VARIANTS, PromptVariant
 from archroute_server.router.tokenizer import Tokenizer
 
 # The pre-tokenizer of Qwen2.5's tokenizer.json.
@@ -75,7 +75,7 @@ def frame() -> ChatFrame:
     )
 
 
-@pytest.fixture(scope="session", params=["arch-router/model-card", "arch-router/gateway"])
+@pytest.fixture(scope="session", params=VARIANTS)
 def variant(request: pytest.FixtureRequest) -> PromptVariant:
     return PromptVariant.load(request.param)
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise, takewhile
 
 import pytest
 
@@ -80,14 +81,39 @@ def test_of_many_policy_sets_the_recently_used_are_remembered(
         return encode(self, text)
 
     monkeypatch.setattr(Tokenizer, "encode", noting_encode)
-    used, unused = (PolicySet("", (Policy(name, "What it covers"),)) for name in ("used", "unused"))
+    used, unused = (PolicySet("", (Policy(name, "What it covers"),)) for name in ("recurring", "forgotten"))
     rooms = encoder.room(used), encoder.room(unused)
     for index in range(300):
         encoder.room(PolicySet("", (Policy(f"policy_{index}", "What it covers"),)))
         encoder.room(used)
     assert (encoder.room(used), encoder.room(unused)) == rooms
-    assert sum('"used"' in text for text in texts) == 1
-    assert sum('"unused"' in text for text in texts) == 2
+    assert sum("recurring" in text for text in texts) == 1
+    assert sum("forgotten" in text for text in texts) == 2
+
+
+def test_a_later_turn_begins_with_what_is_reusable(
+    make_encoder: MakeEncoder, policies: PolicySet, variant: PromptVariant, tokenizer: Tokenizer
+) -> None:
+    encoder = make_encoder(room=500)
+    turns = [
+        Message(Role.USER, "fix the bug in this code:\n\ndef f(): pass\n"),
+        Message(Role.ASSISTANT, "It does nothing."),
+        Message(Role.USER, "is it any good?"),
+        Message(Role.ASSISTANT, "no"),
+        Message(Role.USER, "why?"),
+    ]
+    prompts = [encoder.encode(policies, turns[:count]) for count in (1, 3, 5)]
+    for earlier, later in pairwise(prompts):
+        alike = (one == other for one, other in zip(earlier.token_ids, later.token_ids, strict=False))
+        shared = sum(takewhile(bool, alike))
+        # The end of the newest message may be one token with what closes it, and so may its quote.
+        assert earlier.reusable - 2 <= shared <= earlier.reusable
+    # What is not reusable is the same in every prompt.
+    endings = {tuple(prompt.token_ids[prompt.reusable :]) for prompt in prompts}
+    assert len(endings) == 1
+    (ending,) = endings
+    written = tokenizer.decode(ending)
+    assert written.endswith(f"{variant.after_conversation}<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_threads_share_an_encoder(make_encoder: MakeEncoder, policies: PolicySet) -> None:

@@ -1,0 +1,44 @@
+"""How a prompt variant writes policies and conversation as lines of plain text."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from archroute_server.router.message import Message
+from archroute_server.router.policy import Policy
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """One line for each policy and for each message; `indent` stands before what continues a line.
+
+        - code_review: Judging the quality of code
+        - translation: From one language into another
+
+        user: is this any good?
+          def f(): pass
+        assistant: It does nothing.
+
+    Only lines of the frame begin at the left edge: a text with line breaks goes on indented, so that no
+    description is read as another policy and no message as another speaker.
+    """
+
+    indent: str
+
+    def routes(self, policies: Iterable[Policy]) -> str:
+        """Write `- name: description` lines, in declaration order."""
+        return "\n".join(
+            f"- {self._continued(policy.name)}: {self._continued(policy.description)}" for policy in policies
+        )
+
+    def conversation(self, messages: Iterable[Message]) -> str:
+        """Write `role: text` lines, oldest first."""
+        return "\n".join(f"{message.role.value}: {self._continued(message.text)}" for message in messages)
+
+    def answer(self, name: str) -> str:
+        """Write the model's answer as every variant does: `{"route": "other"}`."""
+        return f'{{"route": {json.dumps(name, ensure_ascii=False)}}}'
+
+    def _continued(self, text: str) -> str:
+        """Indent all lines but the first; a line ends wherever Unicode says so. The last break is dropped."""
+        return f"\n{self.indent}".join(text.splitlines())
