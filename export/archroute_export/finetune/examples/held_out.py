@@ -7,7 +7,7 @@ from itertools import cycle
 from types import MappingProxyType
 from typing import TypeVar
 
-from archroute_export.finetune.examples.catalogue import Catalogue, source_of
+from archroute_export.finetune.examples.catalogue import Catalogue, domain_of, source_of
 from archroute_export.finetune.examples.episodes import labelled_example
 from archroute_export.finetune.examples.naming import as_is, name_policies
 from archroute_export.finetune.examples.policy_sets import ShownSet
@@ -25,6 +25,7 @@ class HeldOutSettings:
     sizes: tuple[tuple[int, float], ...] = ((10, 0.8), (5, 0.1), (20, 0.1))
     other: float = 0.12
     siblings: float = 0.3  # each sibling of the right policy is sure to be there; the rest is drawn from all
+    coarse: float = 0.1  # sets of coarse policies only, where enough domains of the source are tested
     user_turns: int = 1  # at least so many, where the source has them
     names_as_is: float = 0.8
     first_wording: float = 0.6
@@ -45,6 +46,8 @@ TESTS: Mapping[str, HeldOutSettings] = MappingProxyType(
 )
 
 _ATTEMPTS = 60
+# A set of coarse policies has at least so many.
+_FEWEST_DOMAINS = 4
 _Item = TypeVar("_Item")
 
 
@@ -55,6 +58,7 @@ def build_test(catalogue: Catalogue, source: str, settings: HeldOutSettings, see
     elsewhere the right policy is left out of the set.
     """
     rng = random.Random(seed)
+    domains = set(catalogue.domains_of(source))
     unused = {
         policy: _shuffled(rng, _long_enough(requests, settings.user_turns))
         for policy, requests in catalogue.requests.items()
@@ -62,52 +66,49 @@ def build_test(catalogue: Catalogue, source: str, settings: HeldOutSettings, see
     }
     owners = cycle(_shuffled(rng, [policy for policy, requests in unused.items() if requests]))
     out_of_scope = _shuffled(rng, catalogue.out_of_scope.get(source, ()))
-    everything = [policy for domain in catalogue.domains_of(source) for policy in catalogue.by_domain[domain]]
-    made = attempts = 0
-    while made < settings.examples and attempts < _ATTEMPTS * settings.examples and any(unused.values()):
-        attempts += 1
-        ((size, _),) = rng.choices(settings.sizes, [share for _, share in settings.sizes])
-        other = rng.random() < settings.other
+    pool = [policy for domain in catalogue.domains_of(source) for policy in catalogue.by_domain[domain]]
+    coarse_pool = [policy for policy in catalogue.policies.values() if policy.coarse and policy.id in domains]
+    made = others = 0
+    for _ in range(_ATTEMPTS * settings.examples):
+        if made == settings.examples or not any(unused.values()):
+            return
+        other = others < round(settings.other * (made + 1))
         if other and out_of_scope:
-            request, right = out_of_scope.pop(), None
-        else:
-            requests = unused[next(owners)]
-            if not requests:
-                continue
+            request = out_of_scope.pop()
+        elif requests := unused[next(owners)]:
             request = requests.pop()
-            assert request.policy is not None
-            right = catalogue.policies[request.policy]
-        policies = _draw_set(rng, catalogue, everything, right, size, leave_out=other, settings=settings)
-        answer = catalogue.right_answer(request, policies)
-        if answer is None or (answer == OTHER) != other or not policies:
+        else:
             continue
-        yield labelled_example(catalogue, request, _show(rng, policies, settings), request.messages)
-        made += 1
+        coarse = len(coarse_pool) >= _FEWEST_DOMAINS and rng.random() < settings.coarse
+        policies = _draw_set(rng, catalogue, coarse_pool if coarse else pool, request, settings, other=other)
+        answer = catalogue.right_answer(request, policies)
+        if policies and answer is not None and (answer == OTHER) == other:
+            yield labelled_example(catalogue, request, _show(rng, policies, settings), request.messages)
+            made += 1
+            others += other
 
 
 def _draw_set(
     rng: random.Random,
     catalogue: Catalogue,
-    everything: Sequence[LabelledPolicy],
-    right: LabelledPolicy | None,
-    size: int,
-    *,
-    leave_out: bool,
+    pool: Sequence[LabelledPolicy],
+    request: LabelledRequest,
     settings: HeldOutSettings,
+    *,
+    other: bool,
 ) -> list[LabelledPolicy]:
-    """Draw policies that go together, and with the right one, which is among them unless left out."""
-    pool = _shuffled(rng, everything)
-    if right is not None:
-        near = [
-            policy for policy in pool if policy.domain == right.domain and rng.random() < settings.siblings
-        ]
-        pool = near + [policy for policy in pool if policy not in near]
-    drawn = [] if right is None or leave_out else [right]
-    for policy in pool:
-        if len(drawn) == size:
+    """Draw policies that go together, with the request's right one among them unless it is for `other`."""
+    (size,) = rng.choices([size for size, _ in settings.sizes], [share for _, share in settings.sizes])
+    shuffled = _shuffled(rng, pool)
+    domain = domain_of(request.policy) if request.policy else ""
+    right = [policy for policy in shuffled if policy.id in (request.policy, domain)]
+    siblings = [policy for policy in shuffled if policy.domain == domain]
+    near = [policy for policy in siblings if rng.random() < settings.siblings]
+    drawn = [] if other else list(right)
+    for policy in (*near, *shuffled):
+        if len(drawn) >= size:
             break
-        kept_apart = [*drawn, right] if right is not None else drawn
-        if catalogue.compatible(policy, kept_apart):
+        if catalogue.compatible(policy, (*drawn, *right)):
             drawn.append(policy)
     return drawn
 

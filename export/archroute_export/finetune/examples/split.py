@@ -2,13 +2,13 @@
 
 The border runs between policies, not between requests: a policy that is tested was never seen in training,
 neither as the right answer nor as a distractor. Dialogues that cross the border are used on the side on which
-they begin, as far as they stay there. A policy that trains otherwise but overlaps one that is tested or
-validated is used nowhere, since it says nearly the same.
+they begin, as far as they stay there. A policy that is tested but overlaps one that trains is only a
+distractor, because nearly the same was seen; so with one that validates.
 """
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import StrEnum
 
 from archroute_export.finetune.examples.catalogue import Catalogue, domain_of, source_of
@@ -24,6 +24,9 @@ class Split(StrEnum):
     TEST = "test"
 
 
+# How many requests to keep of each dialogue and policy.
+DIALOGUE_REQUESTS = 3
+
 # Requests that fit no policy have no domain, so they are dealt out in these shares.
 _OUT_OF_SCOPE_SHARES = {Split.TRAIN: 0.5, Split.TEST: 0.35, Split.VALIDATION: 0.15}
 
@@ -31,23 +34,24 @@ _OUT_OF_SCOPE_SHARES = {Split.TRAIN: 0.5, Split.TEST: 0.35, Split.VALIDATION: 0.
 def divide(sources: Sequence[Source], rules: SplitRules) -> dict[Split, Catalogue]:
     """Return the catalogue of each split. Whatever the examples' seed, the split is the same."""
     parts = _policy_splits(sources, rules)
+    seen = _seen(sources, parts)
     policies = {policy.id: policy for source in sources for policy in (*source.domains, *source.policies)}
     conflicts = _conflicts(sources, policies.values(), rules)
     requests: dict[Split, dict[str, list[LabelledRequest]]] = {split: defaultdict(list) for split in Split}
     for source in sources:
-        for request in source.requests:
-            if request.policy is None:
+        for request in few_of_each_dialogue(source.requests):
+            if request.policy is None or request.policy in seen:
                 continue
-            crossed = {parts.get(policy) for policy in (request.policy, *request.earlier)}
-            if len(crossed) == 1 and (split := crossed.pop()) is not None:
-                requests[split][request.policy].append(request)
+            crossed = {parts[policy] for policy in (request.policy, *request.earlier)}
+            if len(crossed) == 1:
+                requests[crossed.pop()][request.policy].append(request)
     out_of_scope: dict[Split, dict[str, tuple[LabelledRequest, ...]]] = {split: {} for split in Split}
     for source in sources:
         for split, dealt in _deal([r for r in source.requests if r.policy is None]).items():
             out_of_scope[split][source.name] = dealt
     return {
         split: Catalogue(
-            policies={key: policy for key, policy in policies.items() if parts.get(key) == split},
+            policies={key: policy for key, policy in policies.items() if parts[key] is split},
             conflicts=conflicts,
             requests={key: tuple(found) for key, found in requests[split].items()},
             out_of_scope=out_of_scope[split],
@@ -56,25 +60,44 @@ def divide(sources: Sequence[Source], rules: SplitRules) -> dict[Split, Catalogu
     }
 
 
+def few_of_each_dialogue(requests: Sequence[LabelledRequest]) -> list[LabelledRequest]:
+    """Keep, of each dialogue and policy, at most `DIALOGUE_REQUESTS`, in their order.
+
+    The turns of a dialogue are much alike, and long dialogues would outweigh the short ones.
+    """
+    dialogues: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+    for position, request in enumerate(requests):
+        if request.group:
+            dialogues[request.group, request.policy].append(position)
+    left_out: set[int] = set()
+    for (group, policy), positions in dialogues.items():
+        excess = max(0, len(positions) - DIALOGUE_REQUESTS)
+        left_out |= set(random.Random(f"{group}/{policy}").sample(positions, excess))
+    return [request for position, request in enumerate(requests) if position not in left_out]
+
+
 def _policy_splits(sources: Iterable[Source], rules: SplitRules) -> dict[str, Split]:
-    """Return the split of each policy; those that are used nowhere are missing."""
+    """Return the split of each policy and each domain's coarse one."""
     parts: dict[str, Split] = {}
-    overlaps: dict[str, set[str]] = defaultdict(set)
     for source in sources:
-        for one, other in source.overlaps:
-            overlaps[one].add(other)
-            overlaps[other].add(one)
         for policy in (*source.domains, *source.policies):
             parts[policy.id] = _domain_split(policy.domain, rules)
+        overlapping = {policy for pair in source.overlaps for policy in pair}
         for drawn in rules.test_policies:
             if drawn.source == source.name:
-                for policy_id in _draw(source, drawn, parts, overlaps):
-                    parts[policy_id] = Split.TEST
+                parts |= dict.fromkeys(_draw(source, drawn, parts, overlapping), Split.TEST)
+    return parts
+
+
+def _seen(sources: Iterable[Source], parts: Mapping[str, Split]) -> set[str]:
+    """Return the policies held back that overlap one that trains, or one held back for something else."""
     return {
-        policy_id: split
-        for policy_id, split in parts.items()
-        if split is not Split.TRAIN
-        or all(parts.get(other) in (None, Split.TRAIN) for other in overlaps[policy_id])
+        policy
+        for source in sources
+        for pair in source.overlaps
+        if parts[pair[0]] is not parts[pair[1]]
+        for policy in pair
+        if parts[policy] is not Split.TRAIN
     }
 
 
@@ -85,7 +108,7 @@ def _domain_split(domain: str, rules: SplitRules) -> Split:
 
 
 def _draw(
-    source: Source, drawn: DrawnPolicies, parts: Mapping[str, Split], overlaps: Mapping[str, set[str]]
+    source: Source, drawn: DrawnPolicies, parts: Mapping[str, Split], overlapping: Set[str]
 ) -> list[str]:
     rng = random.Random(f"{source.name}/{drawn.seed}")
     found = []
@@ -93,7 +116,7 @@ def _draw(
         candidates = [
             policy.id
             for policy in source.policies
-            if policy.domain == domain and parts[policy.id] is Split.TRAIN and not overlaps.get(policy.id)
+            if policy.domain == domain and parts[policy.id] is Split.TRAIN and policy.id not in overlapping
         ]
         found += rng.sample(candidates, min(drawn.of_each_domain, len(candidates)))
     return found
