@@ -104,7 +104,7 @@ class _DomainFile:
 
 
 def _request(node: Node, policy: str | None, ids: dict[str, str]) -> LabelledRequest:
-    if node.is_text():
+    if node.is_scalar():
         return LabelledRequest((Message(Role.USER, node.text()),), policy)
     fields = node.mapping(optional=("text", "turns", "language", "also"))
     if ("text" in fields) == ("turns" in fields):

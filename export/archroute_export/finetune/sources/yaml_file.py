@@ -59,15 +59,15 @@ class Node:
             raise self.error("is empty")
         return [Node(self.path, f"{self.where}[{index}]", item) for index, item in enumerate(self.node.value)]
 
-    def is_text(self) -> bool:
-        """Say whether `text` returns something."""
-        return isinstance(self.node, yaml.ScalarNode) and self.node.tag == _STRING_TAG
+    def is_scalar(self) -> bool:
+        """Say whether this is neither a mapping nor a list."""
+        return isinstance(self.node, yaml.ScalarNode)
 
     def text(self) -> str:
         """Return a text that is not blank."""
-        if not self.is_text():
-            scalar = isinstance(self.node, yaml.ScalarNode) and self.node.value
-            raise self.error(f"must be text, not {self._kind()}{'; put it in quotes' if scalar else ''}")
+        if self.node.tag != _STRING_TAG:
+            advice = "; put it in quotes" if self.is_scalar() and self.node.value else ""
+            raise self.error(f"must be text, not {self._kind()}{advice}")
         text = str(self.node.value).strip()
         if not text:
             raise self.error("is empty")
@@ -91,7 +91,7 @@ class Node:
             return "a list"
         if not self.node.value:
             return "empty"
-        return "text" if self.is_text() else f"the {self.node.tag.rpartition(':')[2]} {self.node.value}"
+        return "text" if self.node.tag == _STRING_TAG else f"the {self.node.tag.rpartition(':')[2]} {self.node.value}"
 
 
 _ROOT = "the file"
