@@ -10,6 +10,12 @@ DEFAULT_SETS = 3000
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    fetch = actions.add_parser("fetch", help="download the public data sets, CLINC150 and SGD")
+    fetch.add_argument("--output", metavar="DIR", type=Path, required=True, help="gets clinc150/ and sgd/")
+    for name, title in (("clinc150", "CLINC150"), ("sgd", "Schema-Guided Dialogue")):
+        fetch.add_argument(
+            f"--{name}-from", metavar="URL", help=f"a copy of the repository of {title} (default: GitHub's)"
+        )
     _add_build(actions.add_parser("build", help="turn labelled requests into training and test files"))
 
 
@@ -59,9 +65,23 @@ def _run(arguments: argparse.Namespace) -> int:
     from archroute_export.errors import ExportError
 
     try:
-        return _build(arguments)
+        return _fetch(arguments) if arguments.action == "fetch" else _build(arguments)
     except ExportError as error:
         raise CommandError(str(error)) from error
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from archroute_export.finetune.sources import fetch
+    from archroute_export.progress import Stages
+
+    stages = Stages()
+    clinc150, sgd = arguments.output / "clinc150", arguments.output / "sgd"
+    with stages.stage("Fetching CLINC150") as progress:
+        fetch.fetch_clinc150(clinc150, arguments.clinc150_from or fetch.CLINC150_URL, progress)
+    with stages.stage("Fetching SGD") as progress:
+        fetch.fetch_sgd(sgd, arguments.sgd_from or fetch.SGD_URL, progress)
+    stages.say(f"{clinc150}, {sgd}: fetched; their licences are in ATTRIBUTION.txt")
+    return 0
 
 
 def _build(arguments: argparse.Namespace) -> int:

@@ -91,7 +91,11 @@ class Node:
             return "a list"
         if not self.node.value:
             return "empty"
-        return "text" if self.node.tag == _STRING_TAG else f"the {self.node.tag.rpartition(':')[2]} {self.node.value}"
+        return (
+            "text"
+            if self.node.tag == _STRING_TAG
+            else f"the {self.node.tag.rpartition(':')[2]} {self.node.value}"
+        )
 
 
 _ROOT = "the file"
