@@ -4,7 +4,8 @@
      "messages": [{"role": "user", "content": "a bash loop over all csv files"}, ...],
      "policy": "code_generation",                  the right answer; "other" if no policy fits
      "language": "en",                             optional
-     "tags": {"source": "gateway"}}                optional; text to text
+     "tags": {"source": "gateway"},                optional; text to text
+     "rewordings": {"code_generation": ["Programs that do not exist yet", ...]}}    optional
 
 Blank lines are skipped. Consecutive lines with the same policies share one tuple of them.
 """
@@ -24,7 +25,7 @@ from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.unicode_text import has_lone_surrogate
 
 _REQUIRED = ("policies", "messages", "policy")
-_OPTIONAL = ("language", "tags")
+_OPTIONAL = ("language", "tags", "rewordings")
 
 
 class ExampleFileError(Exception):
@@ -47,6 +48,11 @@ def read_examples(path: Path) -> list[Example]:
 
 def iterate_examples(path: Path) -> Iterator[Example]:
     """Read a file line by line, as `read_examples` does, for files that are too large to hold."""
+    return (example for _, example in numbered_examples(path))
+
+
+def numbered_examples(path: Path) -> Iterator[tuple[int, Example]]:
+    """Read a file line by line, as `iterate_examples` does; each line with its number, from 1."""
     shared = _SharedPolicies()
     empty = True
     try:
@@ -59,7 +65,7 @@ def iterate_examples(path: Path) -> Iterator[Example]:
                     example = _example(_decode(content, first=number == 1), shared)
                 except _WrongLine as error:
                     raise ExampleFileError(path, number, str(error)) from error
-                yield example
+                yield number, example
     except OSError as error:
         raise ExampleFileError(path, 0, f"cannot be read: {error.strerror}") from error
     if empty:
@@ -96,6 +102,8 @@ def format_example(example: Example) -> str:
         entry["language"] = example.language
     if example.tags:
         entry["tags"] = dict(example.tags)
+    if example.rewordings:
+        entry["rewordings"] = {name: list(wordings) for name, wordings in example.rewordings.items()}
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -145,6 +153,7 @@ def _example(entry: dict[str, Any], shared: _SharedPolicies) -> Example:
             expected=_text(entry["policy"], "policy"),
             language=_text(entry.get("language", ""), "language"),
             tags={key: _text(value, f"tags.{shorten(key)}") for key, value in tags.items()},
+            rewordings=_rewordings(entry.get("rewordings", {})),
         )
     except ValueError as error:
         raise _WrongLine(str(error)) from error
@@ -164,6 +173,28 @@ def _policies(entries: object) -> tuple[Policy, ...]:
         return PolicySet("", tuple(policies)).policies
     except InvalidRequest as error:
         raise _WrongLine(str(error)) from error
+
+
+def _rewordings(entries: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(entries, dict):
+        raise _WrongLine(f"rewordings must be an object, not {_kind(entries)}")
+    return {
+        name: tuple(
+            _wording(text, f"rewordings.{shorten(name)}[{index}]")
+            for index, text in enumerate(_list(wordings, f"rewordings.{shorten(name)}"))
+        )
+        for name, wordings in entries.items()
+    }
+
+
+def _wording(text: object, where: str) -> str:
+    """Check what stands for a policy's description."""
+    description = _text(text, where)
+    try:
+        PolicySet("", (Policy("reworded", description),))
+    except InvalidRequest as error:
+        raise _WrongLine(f"{where} {error.violations[0].description}") from error
+    return description
 
 
 def _message(entry: object, where: str) -> Message:
