@@ -1,8 +1,11 @@
-"""The examples that test: of policies never trained on, each conversation with a set of its own."""
+"""The examples that test: of policies never trained on, each conversation with a set of its own.
+
+They carry the wordings that were not chosen, so that an evaluation can tell how much the wording matters.
+"""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from types import MappingProxyType
 from typing import TypeVar
@@ -83,7 +86,9 @@ def build_test(catalogue: Catalogue, source: str, settings: HeldOutSettings, see
         policies = _draw_set(rng, catalogue, coarse_pool if coarse else pool, request, settings, other=other)
         answer = catalogue.right_answer(request, policies)
         if policies and answer is not None and (answer == OTHER) == other:
-            yield labelled_example(catalogue, request, _show(rng, policies, settings), request.messages)
+            shown = _show(rng, policies, settings)
+            example = labelled_example(catalogue, request, shown, request.messages)
+            yield replace(example, rewordings=shown.rewordings())
             made += 1
             others += other
 

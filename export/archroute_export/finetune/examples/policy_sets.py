@@ -35,6 +35,13 @@ class ShownSet:
                 return shown.name
         raise KeyError(policy_id)
 
+    def rewordings(self) -> dict[str, tuple[str, ...]]:
+        """Return the wordings that were not chosen, by the name under which a policy is shown."""
+        return {
+            shown.name: tuple(text for text in labelled.descriptions if text != shown.description)
+            for labelled, shown in zip(self.labelled, self.shown, strict=True)
+        }
+
     @property
     def form(self) -> Form:
         """How fine the policies are."""
