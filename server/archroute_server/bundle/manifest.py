@@ -26,12 +26,20 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A part of the manifest; a field that this version does not know is an error."""
 
 
-class Source(_Part, frozen=True):
-    """The checkpoint that was exported."""
+class AdapterSource(_Part, frozen=True):
+    """The adapter that was merged into the checkpoint."""
+
+    name: str
+    digest: str
+
+
+class Source(_Part, frozen=True, omit_defaults=True):
+    """The checkpoint that was exported; `digest` covers the adapter too, if there is one."""
 
     name: str
     kind: Literal["safetensors", "gguf"]
     digest: str
+    adapter: AdapterSource | None = None
 
 
 class ModelDimensions(_Part, frozen=True):
@@ -131,6 +139,10 @@ class Manifest(_Part, frozen=True, omit_defaults=True):
     def encode(self) -> bytes:
         """Return the manifest as indented JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def with_calibration(self, calibration: Calibration) -> "Manifest":
+        """Return the manifest with another calibration, or a first one."""
+        return msgspec.structs.replace(self, calibration=calibration)
 
     @classmethod
     def decode(cls, content: bytes, path: str) -> "Manifest":

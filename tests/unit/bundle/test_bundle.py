@@ -127,6 +127,7 @@ def test_a_bundle_may_be_calibrated_and_is_then_another_one(folder: Path) -> Non
     assert after.manifest.calibration.temperature == 1.5
     assert before.digest != after.digest
     assert json.loads(after.manifest.encode())["calibration"] == CALIBRATION
+    assert before.manifest.with_calibration(after.manifest.calibration) == after.manifest
 
 
 @pytest.mark.parametrize(

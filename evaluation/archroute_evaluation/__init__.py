@@ -1,0 +1,1 @@
+"""Measures how well a router decides, and calibrates how sure it says it is."""

@@ -1,0 +1,1 @@
+"""Puts examples to a router, in this process or behind an address."""

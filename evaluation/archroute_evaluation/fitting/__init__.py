@@ -1,0 +1,1 @@
+"""From what the model says at each branch to a temperature and a minimum probability."""
