@@ -1,0 +1,1 @@
+"""Fine-tuning: a low-rank adapter that teaches a checkpoint to route."""

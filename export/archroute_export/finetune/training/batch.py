@@ -1,0 +1,99 @@
+"""Rows as tensors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from archroute_export.finetune.training.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """R rows, padded to N tokens, with C choices among them in all, of at most K candidates each.
+
+    A padding token sees itself alone, and nothing sees it.
+    """
+
+    token_ids: torch.Tensor
+    """`[R, N]`, int64."""
+    position_ids: torch.Tensor
+    """`[R, N]`, int64."""
+    attention_bias: torch.Tensor
+    """`[R, 1, N, N]`, float32: 0 where the first token sees the second, else the lowest float."""
+    selected: torch.Tensor
+    """`[C]`: the token that each choice follows, as an index into the R * N tokens."""
+    candidates: torch.Tensor
+    """`[C, K]`: token ids; the rest of a line repeats its first."""
+    excluded: torch.Tensor
+    """`[C, K]`, bool: true where `candidates` only fills up."""
+    right: torch.Tensor
+    """`[C]`: the place of the right candidate."""
+    example: torch.Tensor
+    """`[C]`: which example a choice belongs to, counted over the rows."""
+    examples: int
+    """How many examples there are."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the same batch on a device."""
+        tensors = {name: getattr(self, name).to(device) for name in self.__slots__ if name != "examples"}
+        return Batch(examples=self.examples, **tensors)
+
+
+def collate(rows: Sequence[Row]) -> Batch:
+    """Build a batch of one row or more."""
+    length = max(row.length for row in rows)
+    token_ids = torch.zeros(len(rows), length, dtype=torch.int64)
+    position_ids = torch.zeros(len(rows), length, dtype=torch.int64)
+    # Which block a token belongs to: 0 is shared, -1 is padding.
+    block_of = torch.full((len(rows), length), -1, dtype=torch.int64)
+    choices: list[tuple[int, int, tuple[int, ...], int]] = []
+    examples = 0
+    for index, row in enumerate(rows):
+        pieces = [row.shared, *(block.tokens for block in row.blocks)]
+        token_ids[index, : row.length] = torch.tensor([token for piece in pieces for token in piece])
+        start = 0
+        for number, piece in enumerate(pieces):
+            place = slice(start, start + len(piece))
+            offset = len(row.shared) if number else 0
+            position_ids[index, place] = torch.arange(offset, offset + len(piece))
+            block_of[index, place] = number
+            if number:
+                for choice in row.blocks[number - 1].choices:
+                    selected = index * length + start + choice.index
+                    choices.append((examples, selected, choice.candidates, choice.right))
+                examples += 1
+            start += len(piece)
+    widest = max(len(candidates) for _, _, candidates, _ in choices)
+    return Batch(
+        token_ids=token_ids,
+        position_ids=position_ids,
+        attention_bias=_attention_bias(block_of),
+        selected=torch.tensor([selected for _, selected, _, _ in choices]),
+        candidates=torch.tensor(
+            [[*candidates, *[candidates[0]] * (widest - len(candidates))] for _, _, candidates, _ in choices]
+        ),
+        excluded=torch.tensor(
+            [[place >= len(candidates) for place in range(widest)] for _, _, candidates, _ in choices]
+        ),
+        right=torch.tensor([right for _, _, _, right in choices]),
+        example=torch.tensor([example for example, _, _, _ in choices]),
+        examples=examples,
+    )
+
+
+def buckets(rows: Sequence[Row], rows_per_batch: int) -> Iterator[list[Row]]:
+    """Part rows into batches of about equal length, so that little is padded."""
+    ordered = sorted(rows, key=lambda row: row.length)
+    for start in range(0, len(ordered), rows_per_batch):
+        yield ordered[start : start + rows_per_batch]
+
+
+def _attention_bias(block_of: torch.Tensor) -> torch.Tensor:
+    reader, read = block_of[:, :, None], block_of[:, None, :]
+    length = block_of.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool).tril()
+    visible = ((read == 0) | (reader == read)) & (reader >= 0) & earlier
+    visible |= torch.eye(length, dtype=torch.bool)
+    bias = torch.full(visible.shape, torch.finfo(torch.float32).min)
+    return bias.masked_fill(visible, 0.0)[:, None]
