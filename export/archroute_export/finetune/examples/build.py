@@ -43,6 +43,9 @@ def build_files(
     done. Raises `ExportError` if nothing is left to train on or a file cannot be written.
     """
     settings = settings or Settings()
+    names = [source.name for source in sources]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ExportError(f"two sources are named {repeated.pop()!r}; rename a file or a folder")
     catalogues = divide(sources, rules)
     if not catalogues[Split.TRAIN].requests:
         raise ExportError("no policy is left to train on: the split file keeps all domains for tests")

@@ -17,8 +17,9 @@
 The data of this project in `data/gateway` has this form.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from archroute_export.finetune.sources.labelled import LabelledPolicy, LabelledRequest, Source
@@ -30,80 +31,82 @@ _TURN_ROLES = tuple(role.value for role in (Role.USER, Role.ASSISTANT, Role.SYST
 
 def read_own_requests(path: Path) -> Source:
     """Read a file or a folder of files; the source has its name. Raises `SourceError`."""
-    name = path.resolve().stem
-    files = [_DomainFile.read(file, name) for file in yaml_files(path)]
-    ids: dict[str, str] = {}
-    domains: dict[str, str] = {}
-    for file in files:
-        if file.domain is None:
-            continue
-        if file.domain.id in domains:
-            raise file.root.error(
-                f"describes the domain {file.domain.name!r}, as {domains[file.domain.id]} does"
-            )
-        domains[file.domain.id] = file.root.path.name
-        for policy, node in file.policies:
-            if policy.name in ids:
-                raise node.error(f"is {policy.name!r}, the name of {ids[policy.name]} too")
-            ids[policy.name] = policy.id
+    name = path.resolve().name if path.is_dir() else path.stem
+    files = [_File.read(file, name) for file in yaml_files(path)]
+    domains = [domain for file in files for domain in file.domains]
+    policies = [policy for file in files for policy in file.policies]
+    _names_differ(domains)
+    _names_differ(policies)
+    ids = {entry.policy.name: entry.policy.id for entry in policies}
+    unfit = (_request(node, None, ids) for file in files for node in file.out_of_scope)
     return Source(
         name=name,
-        domains=tuple(file.domain for file in files if file.domain),
-        policies=tuple(policy for file in files for policy, _ in file.policies),
-        overlaps=frozenset(pair for file in files for pair in file.overlaps(ids)),
-        requests=tuple(request for file in files for request in file.requests(ids)),
+        domains=tuple(entry.policy for entry in domains),
+        policies=tuple(entry.policy for entry in policies),
+        overlaps=frozenset(pair for entry in policies for pair in entry.overlaps(ids)),
+        requests=tuple(chain(*(entry.requests(ids) for entry in policies), unfit)),
     )
 
 
 @dataclass(frozen=True)
-class _DomainFile:
-    """One file; its requests and overlaps are read once the names of all files are known."""
+class _Entry:
+    """A policy or a domain, and what the file says of it.
 
-    root: Node
-    domain: LabelledPolicy | None
-    policies: list[tuple[LabelledPolicy, Node]]  # each with the node of its name
-    entries: list[dict[str, Node]]
+    Its requests and overlaps are read when the names of all files are known.
+    """
+
+    policy: LabelledPolicy
+    fields: Mapping[str, Node]
+
+    def overlaps(self, ids: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        if "overlaps" in self.fields:
+            for node in self.fields["overlaps"].items():
+                yield self.policy.id, _known(node, ids)
+
+    def requests(self, ids: Mapping[str, str]) -> Iterator[LabelledRequest]:
+        for node in self.fields["requests"].items():
+            yield _request(node, self.policy.id, ids)
+
+
+@dataclass(frozen=True)
+class _File:
+    domains: list[_Entry]  # one, or none
+    policies: list[_Entry]
     out_of_scope: list[Node]
 
     @classmethod
-    def read(cls, path: Path, source: str) -> "_DomainFile":
+    def read(cls, path: Path, source: str) -> "_File":
         root = read_yaml(path)
         fields = root.mapping(optional=("domain", "policies", "out_of_scope"))
         out_of_scope = fields["out_of_scope"].items() if "out_of_scope" in fields else []
+        if out_of_scope and len(fields) == 1:
+            return cls([], [], out_of_scope)
         if "domain" not in fields or "policies" not in fields:
-            if out_of_scope and len(fields) == 1:
-                return cls(root, None, [], [], out_of_scope)
             raise root.error("needs `domain` and `policies`")
-        domain_fields = fields["domain"].mapping(("name", "descriptions"))
-        name = _name(domain_fields["name"])
-        domain_id = f"{source}/{name}"
-        domain = LabelledPolicy(domain_id, domain_id, name, domain_fields["descriptions"].texts())
-        policies, entries = [], []
+        domain = fields["domain"].mapping(("name", "descriptions"))
+        domain_id = f"{source}/{_name(domain['name'])}"
+        policies = []
         for node in fields["policies"].items():
             entry = node.mapping(("name", "descriptions", "requests"), ("overlaps",))
-            policy_name = _name(entry["name"])
-            policy = LabelledPolicy(
-                f"{domain_id}/{policy_name}", domain_id, policy_name, entry["descriptions"].texts()
-            )
-            policies.append((policy, entry["name"]))
-            entries.append(entry)
-        return cls(root, domain, policies, entries, out_of_scope)
-
-    def overlaps(self, ids: dict[str, str]) -> Iterator[tuple[str, str]]:
-        for (policy, _), entry in zip(self.policies, self.entries, strict=True):
-            if "overlaps" in entry:
-                for node in entry["overlaps"].items():
-                    yield policy.id, _known(node, ids)
-
-    def requests(self, ids: dict[str, str]) -> Iterator[LabelledRequest]:
-        for (policy, _), entry in zip(self.policies, self.entries, strict=True):
-            for node in entry["requests"].items():
-                yield _request(node, policy.id, ids)
-        for node in self.out_of_scope:
-            yield _request(node, None, ids)
+            policy_id = f"{domain_id}/{_name(entry['name'])}"
+            policies.append(_Entry(_policy(policy_id, domain_id, entry), entry))
+        return cls([_Entry(_policy(domain_id, domain_id, domain), domain)], policies, out_of_scope)
 
 
-def _request(node: Node, policy: str | None, ids: dict[str, str]) -> LabelledRequest:
+def _policy(policy_id: str, domain_id: str, fields: Mapping[str, Node]) -> LabelledPolicy:
+    return LabelledPolicy(policy_id, domain_id, fields["name"].text(), fields["descriptions"].texts())
+
+
+def _names_differ(entries: Iterable[_Entry]) -> None:
+    files: dict[str, str] = {}
+    for entry in entries:
+        node, name = entry.fields["name"], entry.policy.name
+        if name in files:
+            raise node.error(f"is {name!r}, as in {files[name]}")
+        files[name] = node.path.name
+
+
+def _request(node: Node, policy: str | None, ids: Mapping[str, str]) -> LabelledRequest:
     if node.is_scalar():
         return LabelledRequest((Message(Role.USER, node.text()),), policy)
     fields = node.mapping(optional=("text", "turns", "language", "also"))
@@ -132,7 +135,7 @@ def _turn(node: Node) -> Message:
     return Message(Role(role), text.text())
 
 
-def _known(node: Node, ids: dict[str, str]) -> str:
+def _known(node: Node, ids: Mapping[str, str]) -> str:
     name = node.text()
     if name not in ids:
         raise node.error(f"is {name!r}, which is no policy of these files")
