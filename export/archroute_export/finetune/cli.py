@@ -53,8 +53,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows-per-step",
         type=_positive,
-        default=2,
-        help="policy sets in an update, each with up to 8 conversations (default: 2)",
+        default=1,
+        help="policy sets in an update, each with up to 8 conversations (default: 1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the order of the examples (default: 0)")
     parser.add_argument(

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 from archroute_export.finetune.sources.labelled import LabelledPolicy
 
+# Names one policy.
+Style = Callable[[LabelledPolicy], str]
+
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -56,7 +59,7 @@ def camel_case(policy: LabelledPolicy) -> str:
     return name[:1].lower() + name[1:]
 
 
-def prefixed(separator: str) -> Callable[[LabelledPolicy], str]:
+def prefixed(separator: str) -> Style:
     """`legal-contract_review`, with this separator. A coarse policy keeps its name."""
 
     def style(policy: LabelledPolicy) -> str:
@@ -66,7 +69,7 @@ def prefixed(separator: str) -> Callable[[LabelledPolicy], str]:
     return style
 
 
-_STYLES: Sequence[tuple[float, Callable[[LabelledPolicy], str]]] = (
+_STYLES: Sequence[tuple[float, Style]] = (
     (0.40, as_is),
     (0.10, snake_case),
     (0.10, kebab_case),

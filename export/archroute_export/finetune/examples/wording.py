@@ -8,6 +8,8 @@ from archroute_export.finetune.sources.labelled import LabelledPolicy
 
 # Chooses the description of one policy.
 Wording = Callable[[random.Random, LabelledPolicy], str]
+# Writes a description in some manner.
+Writing = Callable[[str], str]
 
 
 def first(rng: random.Random, policy: LabelledPolicy) -> str:
@@ -73,7 +75,7 @@ def in_lower_case(text: str) -> str:
     return text.lower().removesuffix(".")
 
 
-_WRITINGS: Sequence[tuple[float, Callable[[str], str]]] = (
+_WRITINGS: Sequence[tuple[float, Writing]] = (
     (0.6, plain),
     (0.2, without_full_stop),
     (0.12, with_full_stop),

@@ -26,7 +26,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     gradient_norm: float = 1.0
     epochs: int = 1
-    rows_per_step: int = 2
+    rows_per_step: int = 1
     requests_per_row: int = 8
     row_tokens: int = 1536
     prompt_tokens: int = 2048
