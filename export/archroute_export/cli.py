@@ -30,10 +30,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the weights are held: int8 for CPUs, fp16 for GPUs (default: int8)",
     )
     parser.add_argument(
+        "--adapter",
+        metavar="ADAPTER",
+        help="a folder with a LoRA adapter to merge into the checkpoint, as 'archroute finetune' and PEFT "
+        "write it",
+    )
+    parser.add_argument(
         "--prompt",
         choices=PROMPT_NAMES,
-        default=PROMPT_NAMES[0],
-        help=f"the prompt that the checkpoint was trained on (default: {PROMPT_NAMES[0]})",
+        help="the prompt that the model was trained on (default: what the adapter says, or else "
+        f"{PROMPT_NAMES[0]})",
     )
     parser.add_argument(
         "--exporter",
@@ -61,14 +67,18 @@ def _run(arguments: argparse.Namespace) -> int:
         variant=arguments.prompt,
         replace=arguments.force,
         exporter=arguments.exporter,
+        adapter=arguments.adapter,
     )
     try:
         manifest = export(request, stages)
     except (CheckpointError, ExportError) as error:
         raise CommandError(str(error)) from error
     size = sum(file.bytes for file in manifest.files.values())
+    adapter = manifest.source.adapter
+    adapted = f" with the adapter {adapter.name}" if adapter else ""
     stages.say(
-        f"{request.output}: {manifest.precision} bundle of {manifest.source.name}, {size / 1e6:.0f} MB, "
+        f"{request.output}: {manifest.precision} bundle of {manifest.source.name}{adapted} for the prompt "
+        f"{manifest.prompt.variant}, {size / 1e6:.0f} MB, "
         f"relative error of the logits {manifest.parity.relative_error:.2g} "
         f"(allowed {manifest.parity.bound:g})"
     )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from archroute_export.checkpoint.adapted import AdaptedCheckpoint
+from archroute_export.checkpoint.adapter import Adapter
 from archroute_export.checkpoint.checkpoint import Checkpoint
-from archroute_export.checkpoint.open import EMBEDDED, open_checkpoint
+from archroute_export.checkpoint.open import EMBEDDED, open_adapter, open_checkpoint
 from archroute_export.checkpoint.template import chat_frame
 from archroute_export.digest import sha256_files
 from archroute_export.errors import ExportError
@@ -24,6 +26,7 @@ from archroute_server.bundle.manifest import (
     MANIFEST_FILE,
     SCHEMA_VERSION,
     TOKENIZER_FILE,
+    AdapterSource,
     FileDigest,
     Manifest,
     ModelDimensions,
@@ -35,7 +38,7 @@ from archroute_server.bundle.manifest import (
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, PromptHere
-from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
+from archroute_server.router.prompt import DEFAULT_VARIANT, PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer
 
 # Parity prompts are a few hundred tokens; the models that are supported have thousands of positions.
@@ -51,14 +54,19 @@ _EXPORTERS: dict[ExporterName, Callable[[PrecisionName], Exporter]] = {
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What to export, where to, and how."""
+    """What to export, where to, and how.
+
+    `adapter` is a folder with an adapter to merge into the source, as `open_adapter` takes it. Without a
+    `variant`, the prompt is the one that the adapter was trained on, or else the default.
+    """
 
     source: str
     output: Path
     precision: PrecisionName
-    variant: str
+    variant: str | None
     replace: bool
     exporter: ExporterName = "archroute"
+    adapter: str | None = None
 
 
 def export(request: ExportRequest, stages: Stages) -> Manifest:
@@ -69,17 +77,21 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
     """
     check_target(request.output, replace=request.replace)
     exporter = _EXPORTERS[request.exporter](request.precision)
-    try:
-        variant = PromptVariant.load(request.variant)
-    except UnknownPromptVariant as error:
-        raise ExportError(str(error)) from error
+    adapter = None if request.adapter is None else open_adapter(request.adapter)
+    variant = _variant(request.variant, adapter)
     # The hub shows bars of its own; pip is quiet.
     with stages.stage("Fetching the model") if request.source == EMBEDDED else nullcontext():
-        checkpoint = open_checkpoint(request.source, announce=stages.say)
+        base = open_checkpoint(request.source, announce=stages.say)
+    checkpoint = base if adapter is None else AdaptedCheckpoint(base, adapter)
     exporter.check(checkpoint)
     frame = chat_frame(checkpoint)
     with stages.stage("Reading the checkpoint") as advance:
         checkpoint.compute_digest(advance)
+    if adapter is not None and adapter.base_digest not in (None, base.digest):
+        stages.say(
+            f"{adapter.name} was trained on a base with the digest {adapter.base_digest}, but {base.name} "
+            f"has {base.digest}: the same weights in another format, or another model"
+        )
     with whole_folder(request.output, replace=request.replace) as folder:
         (folder / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json(), encoding="utf-8")
         tokenizer = Tokenizer.from_file(folder / TOKENIZER_FILE)
@@ -90,9 +102,23 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
             parity = check_parity(graph, checkpoint, prompts.parity, request.precision, advance)
         with stages.stage("Computing digests") as advance:
             files = _digest_files(folder, advance)
-        manifest = _manifest(checkpoint, request, frame, files, parity)
+        manifest = _manifest(checkpoint, request, variant, frame, files, parity)
         (folder / MANIFEST_FILE).write_bytes(manifest.encode())
     return manifest
+
+
+def _variant(named: str | None, adapter: Adapter | None) -> PromptVariant:
+    """Load the prompt variant that was named, or else the adapter's, or else the default."""
+    trained = adapter.prompt if adapter is not None else None
+    if adapter is not None and None not in (named, trained) and named != trained:
+        raise ExportError(
+            f"{adapter.name} was trained on the prompt {trained}, and would be asked with {named}: leave out "
+            "--prompt"
+        )
+    try:
+        return PromptVariant.load(named or trained or DEFAULT_VARIANT)
+    except UnknownPromptVariant as error:
+        raise ExportError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +157,7 @@ def _digest_files(folder: Path, advance: Advance) -> dict[str, FileDigest]:
 def _manifest(
     checkpoint: Checkpoint,
     request: ExportRequest,
+    variant: PromptVariant,
     frame: ChatFrame,
     files: dict[str, FileDigest],
     parity: ParityReport,
@@ -140,7 +167,7 @@ def _manifest(
         schema_version=SCHEMA_VERSION,
         created_by=f"archroute {version('archroute')}",
         exporter=request.exporter,
-        source=Source(name=checkpoint.title, kind=checkpoint.kind, digest=checkpoint.digest),
+        source=_source(checkpoint),
         model=ModelDimensions(
             family=shape.family,
             layers=shape.layers,
@@ -153,7 +180,7 @@ def _manifest(
         ),
         precision=request.precision,
         prompt=PromptContract(
-            variant=request.variant,
+            variant=variant.name,
             chat_frame=frame.to_json(),
             rendered_chat_frame=_rendered(frame),
             end_of_turn=checkpoint.end_of_turn,
@@ -161,6 +188,13 @@ def _manifest(
         files=files,
         parity=parity,
     )
+
+
+def _source(checkpoint: Checkpoint) -> Source:
+    adapter = None
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        adapter = AdapterSource(name=checkpoint.adapter.title, digest=checkpoint.adapter.digest)
+    return Source(name=checkpoint.title, kind=checkpoint.kind, digest=checkpoint.digest, adapter=adapter)
 
 
 def _rendered(frame: ChatFrame) -> str:

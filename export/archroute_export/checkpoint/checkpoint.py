@@ -58,8 +58,8 @@ class Checkpoint(ABC):
         """Return the text of `bos_token` and `eos_token`, those that there are: templates use them."""
 
     @abstractmethod
-    def _digested_files(self) -> Sequence[Path]:
-        """Return the files whose bytes decide what the model computes."""
+    def _read_digest(self, progress: Progress | None) -> str:
+        """Return the digest of all that decides what the model computes."""
 
     @abstractmethod
     def _end_of_text_ids(self) -> Sequence[int]:
@@ -102,13 +102,9 @@ class Checkpoint(ABC):
         return self.compute_digest()
 
     def compute_digest(self, progress: Progress | None = None) -> str:
-        """Read every weight file once and remember the result.
-
-        Of one file it is that file's SHA-256. Of several it is what
-        `sha256sum FILES | sha256sum` says in the folder, so that a person can check it.
-        """
+        """Read every weight file once and remember the result; `digest_files` says how it is made."""
         if self._digest is None:
-            self._digest = _digest_files(self._digested_files(), progress)
+            self._digest = self._read_digest(progress)
         return self._digest
 
 
@@ -147,7 +143,12 @@ def read_json_object(path: Path) -> dict[str, object]:
     return value
 
 
-def _digest_files(paths: Sequence[Path], progress: Progress | None) -> str:
+def digest_files(paths: Sequence[Path], progress: Progress | None = None) -> str:
+    """Return `sha256:<hex>` over files.
+
+    Of one file it is that file's SHA-256. Of several it is what `sha256sum FILES | sha256sum` says in their
+    folder, so that a person can check it. Raises `CheckpointError`.
+    """
     try:
         digests = sha256_files(paths, progress)
     except OSError as error:

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from gguf import GGUFReader, ReaderTensor
 from gguf.quants import dequantize
 
-from archroute_export.checkpoint.checkpoint import Checkpoint, check_tensors
+from archroute_export.checkpoint.checkpoint import Checkpoint, check_tensors, digest_files
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.gguf_tokenizer import tokenizer_json
 from archroute_export.checkpoint.shape import Family, ModelShape, RopeScaling
+from archroute_export.digest import Progress
 
 # `general.architecture` -> family.
 ARCHITECTURES: dict[str, Family] = {"llama": "llama", "qwen2": "qwen2"}
@@ -115,8 +116,8 @@ class GgufFile(Checkpoint):
         except CheckpointError as error:
             raise CheckpointError(f"{self.name}: {error}") from error
 
-    def _digested_files(self) -> Sequence[Path]:
-        return [self.path]
+    def _read_digest(self, progress: Progress | None) -> str:
+        return digest_files([self.path], progress)
 
     def _end_of_text_ids(self) -> Sequence[int]:
         ids = (self._metadata.integer(f"tokenizer.ggml.{role}_token_id", -1) for role in ("eot", "eos"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from archroute_export.checkpoint import embedded, hub
+from archroute_export.checkpoint.adapter import Adapter
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.gguf_file import MAGIC, GgufFile
@@ -41,6 +42,13 @@ def open_checkpoint(source: str, announce: Callable[[str], None] = lambda line: 
         raise CheckpointError(f"{source}: there is no such file or folder. Name {_CHOICES}")
     announce(f"Fetching {source} from the Hugging Face hub, unless its cache has it")
     return SafetensorsFolder(hub.download(source), name=source)
+
+
+def open_adapter(source: str) -> Adapter:
+    """Open the adapter in the folder `source`. Raises `CheckpointError`."""
+    if not source:
+        raise CheckpointError("no adapter is named. Name the folder that 'archroute finetune' or PEFT wrote")
+    return Adapter(Path(source).expanduser())
 
 
 def _gguf(path: Path) -> Path:

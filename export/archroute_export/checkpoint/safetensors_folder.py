@@ -1,17 +1,17 @@
 """A checkpoint in the Hugging Face layout: config.json, tokenizer.json and safetensors files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import ml_dtypes  # noqa: F401  registers bfloat16 with numpy, which safetensors then reads
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
-from archroute_export.checkpoint.checkpoint import Checkpoint, check_tensors, read_json_object
+from archroute_export.checkpoint.checkpoint import Checkpoint, check_tensors, digest_files, read_json_object
 from archroute_export.checkpoint.errors import CheckpointError
+from archroute_export.checkpoint.safetensors_file import read_tensor, tensor_shapes
 from archroute_export.checkpoint.shape import ModelShape
+from archroute_export.digest import Progress
 
 CONFIG = "config.json"
 SINGLE_FILE = "model.safetensors"
@@ -32,9 +32,6 @@ READ_FILES = (
     GENERATION_CONFIG,
     CHAT_TEMPLATE,
 )
-
-# safetensors' names of the types that are read.
-_FLOATING_TYPES = ("F32", "F16", "BF16")
 
 
 class SafetensorsFolder(Checkpoint):
@@ -60,7 +57,7 @@ class SafetensorsFolder(Checkpoint):
         self._file_of: dict[str, Path] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for file in self._weight_files:
-            for tensor, found in _tensor_shapes(file):
+            for tensor, found in tensor_shapes(file):
                 self._file_of[tensor] = file
                 shapes[tensor] = found
         check_tensors(name, shape.tensor_shapes(), shapes)
@@ -70,12 +67,7 @@ class SafetensorsFolder(Checkpoint):
         file = self._file_of.get(name)
         if file is None:
             raise CheckpointError(f"{self.name}: there is no tensor {name}")
-        try:
-            with safe_open(file, framework="numpy") as opened:
-                stored = opened.get_tensor(name)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{file}: {name} cannot be read: {error}") from error
-        return np.ascontiguousarray(stored, dtype=np.float32)
+        return read_tensor(file, name)
 
     def tokenizer_json(self) -> str:
         """Return `tokenizer.json` as it stands in the folder."""
@@ -111,8 +103,8 @@ class SafetensorsFolder(Checkpoint):
                 tokens[role] = token
         return tokens
 
-    def _digested_files(self) -> Sequence[Path]:
-        return [self.folder / CONFIG, *self._weight_files]
+    def _read_digest(self, progress: Progress | None) -> str:
+        return digest_files([self.folder / CONFIG, *self._weight_files], progress)
 
     def _end_of_text_ids(self) -> Sequence[int]:
         """Prefer the tokenizer's eos_token: of several ids in a generation_config it ends a turn."""
@@ -162,27 +154,9 @@ def _weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _tensor_shapes(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Read a file's header. safetensors itself refuses a file shorter or longer than that says."""
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            for name in opened.keys():  # noqa: SIM118  a safetensors handle, not a dict
-                header = opened.get_slice(name)
-                if header.get_dtype() not in _FLOATING_TYPES:
-                    raise CheckpointError(
-                        f"{file}: {name} is stored as {header.get_dtype()}; expected one of "
-                        f"{', '.join(_FLOATING_TYPES)}"
-                    )
-                yield name, tuple(header.get_shape())
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{file}: cannot be read, it may be truncated ({error}). Download or copy it again."
-        ) from error
-
-
 def _why_no_config(folder: Path) -> str:
     if (folder / "adapter_config.json").is_file():
-        return "this is an adapter; merge it into its base model first"
+        return "this is an adapter; name its base model as the source, and this with --adapter"
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         return f"there is no {CONFIG}, but GGUF files: name one of them, for example {ggufs[0]}"

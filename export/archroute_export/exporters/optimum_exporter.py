@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from archroute_export.checkpoint.adapted import AdaptedCheckpoint
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.errors import ExportError
@@ -42,7 +43,7 @@ class OptimumExporter:
             )
 
     def check(self, checkpoint: Checkpoint) -> None:
-        """See `Exporter.check`: it takes no GGUF files, and the extra must be there."""
+        """See `Exporter.check`: it takes no GGUF files and no adapters, and the extra must be there."""
         _folder(checkpoint)
         _import_main_export()
 
@@ -85,6 +86,11 @@ class OptimumExporter:
 
 
 def _folder(checkpoint: Checkpoint) -> Path:
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        raise ExportError(
+            f"{checkpoint.adapter.name}: --exporter optimum merges no adapters; save the merged model with "
+            "PEFT's merge_and_unload and name its folder, or leave out --exporter"
+        )
     if not isinstance(checkpoint, SafetensorsFolder):
         raise ExportError(
             f"{checkpoint.name}: --exporter optimum reads no GGUF files; name the original checkpoint, a "

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from archroute_export import exporting
+from archroute_export.checkpoint.adapted import AdaptedCheckpoint
+from archroute_export.checkpoint.adapter import Adapter
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
@@ -22,7 +24,9 @@ from archroute_export.exporting import ExportRequest, export
 from archroute_export.parity.case import ParityCase
 from archroute_export.progress import Stages
 from archroute_server.bundle.bundle import open_bundle
-from archroute_server.bundle.manifest import PrecisionName
+from archroute_server.bundle.manifest import AdapterSource, PrecisionName
+from archroute_server.router.prompt import VARIANTS
+from support.adapters import write_tiny_adapter
 from support.bundles import export_bundle
 from support.checkpoints import write_tiny_checkpoint
 from support.gguf_checkpoints import write_tiny_gguf
@@ -57,7 +61,7 @@ def assert_nothing_left(output: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])
-@pytest.mark.parametrize("variant", ["arch-router/model-card", "arch-router/gateway"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_the_bundle_holds_all_that_the_server_needs(
     checkpoint: Path, output: Path, precision: PrecisionName, variant: str
 ) -> None:
@@ -109,6 +113,90 @@ def test_shards_give_the_same_graph_as_one_file(output: Path, tmp_path: Path) ->
     one = export_bundle(tmp_path / "one", tmp_path / "from-one")
     sharded = export_bundle(tmp_path / "sharded", tmp_path / "from-sharded")
     assert one.manifest.files == sharded.manifest.files
+
+
+# With an adapter.
+
+TRAINING = {"prompt": "archroute/compact", "base": {"digest": "sha256:of-another-file"}}
+
+
+@pytest.fixture
+def adapter(checkpoint: Path, tmp_path: Path) -> Path:
+    base = SafetensorsFolder(checkpoint)
+    weights = {name: base.tensor(name) for name in base.tensor_names}
+    write_tiny_adapter(tmp_path / "my-adapter", weights, training=TRAINING)
+    return tmp_path / "my-adapter"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_adapter_is_merged_and_recorded(
+    checkpoint: Path, adapter: Path, output: Path, tmp_path: Path, precision: PrecisionName
+) -> None:
+    run_export(checkpoint, output, precision=precision, adapter=str(adapter), variant=None)
+    bundle = open_bundle(output)
+    source = bundle.manifest.source
+    opened = Adapter(adapter)
+    assert source.adapter == AdapterSource(name="my-adapter", digest=opened.digest)
+    assert source.digest == AdaptedCheckpoint(SafetensorsFolder(checkpoint), opened).digest
+    assert source.name == "tiny-model"
+    assert str(tmp_path) not in (output / "manifest.json").read_text()
+    assert bundle.manifest.prompt.variant == "archroute/compact"
+    assert bundle.manifest.parity.relative_error <= bundle.manifest.parity.bound
+    plain = export_bundle(checkpoint, tmp_path / "plain", precision).manifest
+    assert plain.files["model.onnx.data"] != bundle.manifest.files["model.onnx.data"]
+    assert plain.source.adapter is None
+    assert "adapter" not in json.loads((tmp_path / "plain" / "manifest.json").read_text())["source"]
+
+
+def test_an_adapter_that_says_nothing_leaves_the_prompt_to_the_user(
+    checkpoint: Path, adapter: Path, output: Path, tmp_path: Path
+) -> None:
+    (adapter / "training.json").unlink()
+    run_export(checkpoint, output, adapter=str(adapter), variant=None)
+    run_export(checkpoint, tmp_path / "named", adapter=str(adapter), variant="arch-router/gateway")
+    variants = [open_bundle(folder).manifest.prompt.variant for folder in (output, tmp_path / "named")]
+    assert variants == ["arch-router/model-card", "arch-router/gateway"]
+
+
+def test_another_prompt_than_that_of_the_training_is_refused(
+    checkpoint: Path, adapter: Path, output: Path
+) -> None:
+    with pytest.raises(
+        ExportError,
+        match=r"my-adapter was trained on the prompt archroute/compact, and would be asked with "
+        r"arch-router/gateway: leave out --prompt",
+    ):
+        run_export(checkpoint, output, adapter=str(adapter), variant="arch-router/gateway")
+    assert_nothing_left(output)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_base_of_other_bytes_than_the_adapters_is_announced(
+    checkpoint: Path, adapter: Path, output: Path, capsys: pytest.CaptureFixture[str], other: bool
+) -> None:
+    digest = "sha256:of-another-file" if other else SafetensorsFolder(checkpoint).digest
+    (adapter / "training.json").write_text(json.dumps({"base": {"digest": digest}}))
+    run_export(checkpoint, output, adapter=str(adapter), variant=None)
+    said = capsys.readouterr().err
+    assert ("my-adapter was trained on a base with the digest sha256:of-another-file, but" in said) == other
+    assert ("the same weights in another format, or another model" in said) == other
+
+
+def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(
+    adapter: Path, output: Path, tmp_path: Path
+) -> None:
+    write_tiny_checkpoint(tmp_path / "wide", hidden=128)
+    with pytest.raises(CheckpointError, match=r"lora_A\.weight has the shape \[4, 64\], but .*wide"):
+        run_export(tmp_path / "wide", output, adapter=str(adapter), variant=None)
+    assert_nothing_left(output)
+
+
+def test_optimum_merges_no_adapters(checkpoint: Path, adapter: Path, output: Path) -> None:
+    with pytest.raises(
+        ExportError, match=r"my-adapter: --exporter optimum merges no adapters; save the merged"
+    ):
+        run_export(checkpoint, output, adapter=str(adapter), variant=None, exporter="optimum")
+    assert_nothing_left(output)
 
 
 # Where it is written.

@@ -64,10 +64,29 @@ def test_the_precision_depends_on_the_exporter(
     assert requests[0].precision == precision
 
 
+def test_the_prompt_is_left_open_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[ExportRequest] = []
+
+    def keep(request: ExportRequest, *_: object) -> None:
+        requests.append(request)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("archroute_export.exporting.export", keep)
+    for arguments in ((), ("--adapter", "mine", "--prompt", "archroute/compact")):
+        with pytest.raises(KeyboardInterrupt):
+            cli.command.run(parse("model", "--output", "bundle", *arguments))
+    assert [(request.adapter, request.variant) for request in requests] == [
+        (None, None),
+        ("mine", "archroute/compact"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("nothing/here/at/all",), "there is no such file or folder"),
+        (("FOLDER", "--adapter", "nothing/here"), "nothing/here: there is no such folder. Name the one"),
+        (("FOLDER", "--adapter", ""), "no adapter is named"),
         (("FOLDER", "--exporter", "optimum", "--precision", "int8"), "fp32 graphs only, not int8"),
     ],
 )

@@ -178,7 +178,7 @@ def test_a_bad_config_is_named(tmp_path: Path) -> None:
     ("file", "message"),
     [
         ("notes.txt", "not a checkpoint folder"),
-        ("adapter_config.json", "merge it into its base model"),
+        ("adapter_config.json", "an adapter; name its base model as the source"),
         ("model.gguf", r"name one of them, for example .*model\.gguf"),
     ],
 )
