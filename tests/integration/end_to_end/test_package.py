@@ -18,6 +18,7 @@ PACKAGES = {
     "archroute": ROOT / "client",
     "archroute_server": ROOT / "server",
     "archroute_export": ROOT / "export",
+    "archroute_evaluation": ROOT / "evaluation",
 }
 
 
@@ -54,7 +55,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def package_files() -> Iterator[str]:
-    """Every file of the three packages, data files among them, as git knows them."""
+    """Every file of the packages, data files among them, as git knows them."""
     for name, root in PACKAGES.items():
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", name],
@@ -76,6 +77,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         "archroute_server/router/prompts/arch-router/model-card.txt",
         "archroute_server/router/prompts/variants.yaml",
         "archroute_export/parity/prompts.yaml",
+        "archroute_evaluation/report/templates/report.html.jinja",
     ):
         assert name in names
 
@@ -96,7 +98,7 @@ def test_the_thin_client_is_thin(thin: Path) -> None:
 def test_its_help_names_every_command(thin: Path) -> None:
     shown = run(thin / "archroute", "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
-    for name in ("route", "serve", "export"):
+    for name in ("route", "serve", "export", "eval", "calibrate"):
         assert f"\n  {name} " in shown.stdout
 
 
@@ -108,7 +110,12 @@ def test_it_routes(thin: Path, server: ServerProcess) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "extra"),
-    [(("serve",), "server"), (("export", "embedded", "--output", "/nonexistent/bundle"), "export")],
+    [
+        (("serve",), "server"),
+        (("export", "embedded", "--output", "/nonexistent/bundle"), "export"),
+        (("eval", "examples.jsonl"), "eval"),
+        (("calibrate", "examples.jsonl", "--model", "/nonexistent/bundle"), "eval"),
+    ],
 )
 def test_it_says_what_a_command_needs(thin: Path, arguments: tuple[str, ...], extra: str) -> None:
     refused = run(thin / "archroute", *arguments)
