@@ -1,11 +1,13 @@
 """Writing a folder whole or not at all."""
 
 import errno
+import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from archroute_export.errors import ExportError
@@ -17,7 +19,8 @@ def whole_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     """Give an empty folder beside `target` to write into, and move it there at the end.
 
     When the block raises, what was written is removed and `target` stays as it was. A process that is
-    killed leaves a hidden folder `.<name>.partial-*` and nothing else.
+    killed leaves a hidden folder `.<name>.partial-*` and nothing else; the next one for the same target
+    removes it.
 
     Raises `ExportError` as `check_target` does, and for a disk that is full or not writable.
     """
@@ -26,7 +29,8 @@ def whole_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        _remove_abandoned(target)
+        partial, lock = _make_partial(target)
     except OSError as error:
         raise ExportError(f"cannot write in {target.parent}: {error.strerror}") from error
     try:
@@ -43,6 +47,7 @@ def whole_folder(target: Path, *, replace: bool) -> Iterator[Path]:
         raise ExportError(f"cannot write {error.filename or target}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(lock)
 
 
 def check_target(target: Path, *, replace: bool) -> None:
@@ -61,6 +66,40 @@ def check_target(target: Path, *, replace: bool) -> None:
         raise ExportError(f"{target} exists already and is not a bundle; name another --output")
     if not replace:
         raise ExportError(f"{target} exists already; name another --output, or replace it with --force")
+
+
+def _make_partial(target: Path) -> tuple[Path, int]:
+    """Make a folder beside `target`, in use until the descriptor is closed or the process ends."""
+    while True:
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        try:
+            descriptor = os.open(partial, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        # Some network file systems lock no folders. Nobody can tell there that one is abandoned.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Until it was locked, another process may have taken it for abandoned.
+        if partial.exists():
+            return partial, descriptor
+        os.close(descriptor)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what processes left beside `target` that were killed; what cannot be removed stays."""
+    partial_name = re.compile(rf"\.{re.escape(target.name)}\.partial-[a-z0-9_]{{8}}(\.old)?")
+    for path in target.parent.iterdir():
+        named = partial_name.fullmatch(path.name)
+        # Without a target, what it was before is all that there is of it.
+        if not named or (named[1] and not target.exists()):
+            continue
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _move(partial: Path, target: Path) -> None:

@@ -346,7 +346,9 @@ def test_a_disk_that_fills_up_at_the_end_is_named(
     assert_nothing_left(output)
 
 
-def test_a_killed_export_leaves_a_hidden_folder_and_can_be_repeated(checkpoint: Path, output: Path) -> None:
+def test_a_killed_export_leaves_a_hidden_folder_that_the_next_one_removes(
+    checkpoint: Path, output: Path
+) -> None:
     killed_halfway = (
         "import os, signal\n"
         "from archroute.cli import main\n"
@@ -360,6 +362,7 @@ def test_a_killed_export_leaves_a_hidden_folder_and_can_be_repeated(checkpoint: 
     assert partial.name.startswith(".bundle.partial-")
     assert not (partial / "manifest.json").exists()
     assert export_bundle(checkpoint, output).manifest.source.name == "tiny-model"
+    assert list(output.parent.iterdir()) == [output]
 
 
 def test_an_interrupted_export_leaves_nothing(

@@ -1,5 +1,7 @@
 import errno
+import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,91 @@ def test_a_failure_inside_leaves_nothing_and_passes_on(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="mine"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+# What processes left that were killed.
+
+
+def abandon(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "manifest.json").write_text("half")
+    return folder
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    abandon(tmp_path, ".bundle.partial-abc_1234")
+    write(tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "bundle", replace=False) as folder:
+        (folder / "manifest.json").write_text("first")
+        write(tmp_path / "bundle", "second")
+        assert (folder / "manifest.json").read_text() == "first"
+        shutil.rmtree(tmp_path / "bundle")
+    assert (tmp_path / "bundle" / "manifest.json").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".other.partial-abc_1234",
+        ".bundle.partial-mine",
+        ".bundle.partial-abc_1234.partial-abc_1234",
+        "bundle.partial-abc_1234",
+        ".bundle-2.partial-abc_1234",
+    ],
+)
+def test_what_has_another_name_is_left_alone(tmp_path: Path, name: str) -> None:
+    abandon(tmp_path, name)
+    write(tmp_path / "bundle")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["bundle", name])
+
+
+def test_links_and_files_are_left_alone(tmp_path: Path) -> None:
+    elsewhere = abandon(tmp_path, "elsewhere")
+    (tmp_path / ".bundle.partial-abc_1234").symlink_to(elsewhere)
+    (tmp_path / ".bundle.partial-abc_5678").touch()
+    write(tmp_path / "bundle")
+    assert (elsewhere / "manifest.json").exists()
+    assert (tmp_path / ".bundle.partial-abc_5678").exists()
+
+
+def test_the_old_bundle_of_a_killed_replacement_goes_once_there_is_a_new_one(tmp_path: Path) -> None:
+    old = abandon(tmp_path, ".bundle.partial-abc_1234.old")
+    write(tmp_path / "bundle")
+    assert old.exists()
+    write(tmp_path / "bundle", replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, removed = fcntl.flock, []
+
+    def remove_first(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            shutil.rmtree(removed[0])
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    write(tmp_path / "bundle")
+    assert len(removed) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_where_folders_cannot_be_locked_nothing_is_taken_for_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    abandon(tmp_path, ".bundle.partial-abc_1234")
+    write(tmp_path / "bundle")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".bundle.partial-abc_1234", "bundle"]
