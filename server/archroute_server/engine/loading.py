@@ -12,9 +12,32 @@ from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
+from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.optimum_session import OptimumSession
 from archroute_server.runtime.providers import available_providers, choose_provider
 from archroute_server.runtime.session import Session
+
+# A prompt's frame and instructions take most of this; what is left is for one short policy and a question.
+_LEAST_PROMPT_TOKENS = 512
+
+
+def prompt_budget(max_prompt_tokens: int, tree_tokens: int, positions: int) -> int:
+    """Return how many tokens a prompt may have, where answers are read behind it and need positions too.
+
+    Raises `RuntimeLoadError` if answers leave so few of the model's positions that no prompt would fit.
+    """
+    left = positions - tree_tokens
+    if left < _LEAST_PROMPT_TOKENS:
+        remedy = (
+            f"set it to at most {positions - _LEAST_PROMPT_TOKENS}"
+            if positions > _LEAST_PROMPT_TOKENS
+            else "use a model with more"
+        )
+        raise RuntimeLoadError(
+            f"--tree-tokens is {tree_tokens}, which leaves too little for prompts: this model has "
+            f"{positions} positions, for a prompt and the answers behind it; {remedy}"
+        )
+    return min(max_prompt_tokens, left)
 
 
 def load_engine(
@@ -26,8 +49,8 @@ def load_engine(
     `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
     provider, and the shapes that it runs best, are the provider's.
 
-    Raises `BundleError` for a bundle that is incomplete, altered or not understood, and
-    `RuntimeLoadError` for a provider or graph that does not load.
+    Raises `BundleError` for a bundle that is incomplete, altered or not understood, and `RuntimeLoadError`
+    for a provider or graph that does not load and for limits that the model is too small for.
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
@@ -38,8 +61,7 @@ def load_engine(
         batch_requests=limits.batch_requests or chosen.batch_requests,
         shape_bucket=chosen.shape_bucket,
     )
-    # Answers are read behind the prompt and need positions too.
-    budget = min(max_prompt_tokens, manifest.model.maximum_positions - limits.tree_tokens)
+    budget = prompt_budget(max_prompt_tokens, limits.tree_tokens, manifest.model.maximum_positions)
     try:
         encoder = PromptEncoder(
             PromptVariant.load(manifest.prompt.variant),
