@@ -65,19 +65,17 @@ class Catalogue:
         A request out of scope is clear-cut only among policies of its own source, which the caller sees to.
         """
         ids = {policy.id for policy in shown}
-        if request.policy is None:
-            return OTHER
-        own, domain = request.policy, domain_of(request.policy)
-        if ids & self._acceptable(request) - {own, domain}:
+        own = {request.policy, domain_of(request.policy)} if request.policy else set()
+        if (ids | {domain_of(id_) for id_ in ids}) & request.also - own or ids & self._rivals(request) - own:
             return None
-        if own in ids:
-            return own
-        return domain if domain in ids else OTHER
+        if request.policy in ids:
+            return request.policy
+        return next(iter(ids & own), OTHER)
 
-    def _acceptable(self, request: LabelledRequest) -> frozenset[str]:
-        assert request.policy is not None
-        also = request.also | {domain_of(policy) for policy in request.also}
-        return also | self.conflicts.get(request.policy, frozenset())
+    def _rivals(self, request: LabelledRequest) -> frozenset[str]:
+        """Return the policies that overlap the request's own, and the coarse ones of acceptable policies."""
+        conflicts = self.conflicts.get(request.policy, frozenset()) if request.policy else frozenset()
+        return conflicts | {domain_of(policy) for policy in request.also}
 
 
 def source_of(policy_id: str) -> str:

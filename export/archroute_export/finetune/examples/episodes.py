@@ -22,7 +22,9 @@ _ATTEMPTS = 12
 
 
 def build_episodes(catalogue: Catalogue, settings: Settings, sets: int, seed: str) -> Iterator[list[Example]]:
-    """Yield the episodes; the same arguments give the same ones."""
+    """Yield the episodes; the same arguments give the same ones, and none if there are no requests."""
+    if not catalogue.requests:
+        return
     shares = [settings.sources.get(source, settings.other_sources) for source in catalogue.sources]
     for number in range(sets):
         rng = random.Random(f"{seed}/{number}")
@@ -74,8 +76,12 @@ class _Episode:
         """Draw a request that no policy of this set fits."""
         sources = {source_of(policy.id) for policy in self.shown.labelled}
         if len(sources) == 1 and self.rng.random() < self.settings.other_out_of_scope:
-            unfit = self.catalogue.out_of_scope.get(next(iter(sources)), ())
-            left = [request for request in unfit if id(request) not in asked]
+            left = [
+                request
+                for request in self.catalogue.out_of_scope.get(next(iter(sources)), ())
+                if id(request) not in asked
+                and self.catalogue.right_answer(request, self.shown.labelled) == OTHER
+            ]
             if left:
                 return self.rng.choice(left)
         domains = {policy.domain for policy in self.shown.labelled}

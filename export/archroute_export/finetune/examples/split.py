@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import StrEnum
+from itertools import combinations
 
 from archroute_export.finetune.examples.catalogue import Catalogue, domain_of, source_of
 from archroute_export.finetune.examples.split_file import DrawnPolicies, SplitRules
@@ -153,13 +154,16 @@ def _conflicts(
     by_domain: dict[str, set[str]] = defaultdict(set)
     for policy in policies:
         by_domain[policy.domain].add(policy.id)
-    for one, other in rules.related:
-        _set_apart(by_domain[one], by_domain[other], found)
-    for domain in rules.alone:
-        for other in by_domain:
-            if source_of(other) != source_of(domain):
-                _set_apart(by_domain[domain], by_domain[other], found)
+    for one, other in combinations(by_domain, 2):
+        if _kept_apart(one, other, rules):
+            _set_apart(by_domain[one], by_domain[other], found)
     return {policy: frozenset(others) for policy, others in found.items()}
+
+
+def _kept_apart(one: str, other: str, rules: SplitRules) -> bool:
+    if {one, other} & rules.alone or (one, other) in rules.apart or (other, one) in rules.apart:
+        return True
+    return source_of(one) != source_of(other) and bool({one, other} & rules.own_source_only)
 
 
 def _set_apart(ones: set[str], others: set[str], found: dict[str, set[str]]) -> None:

@@ -35,9 +35,9 @@ class LabelledPolicy:
 class LabelledRequest:
     """A conversation that ends with the user's message, and the id of the policy that it calls for.
 
-    `policy` is None if no policy of the source fits. `also` holds the ids of policies that would be
-    acceptable too, `earlier` those that the turns before called for, where that is known. Requests of the
-    same `group`, if not empty, come from one dialogue.
+    `policy` is None if no policy of the source fits. `also` holds the ids of policies, or of whole domains,
+    that would be acceptable too; `earlier` those of the policies that the turns before called for, where that
+    is known. Requests of the same `group`, if not empty, come from one dialogue.
     """
 
     messages: tuple[Message, ...]

@@ -12,13 +12,17 @@
           - {text: Schreib mir ein Skript, language: de}
           - turns: [user: ..., assistant: ..., user: and in Go?]          the last turn decides
             also: [debugging]                         optional: acceptable for this request too
-    out_of_scope: [requests that no policy of any file fits, ...]         optional, in place of or beside them
+
+or requests that fit none of the policies, except perhaps some of the domains that `unless` names:
+
+    out_of_scope: [turn off the lights, ...]
+    unless: [smart_home]
 
 The data of this project in `data/gateway` has this form.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -38,7 +42,8 @@ def read_own_requests(path: Path) -> Source:
     _names_differ(domains)
     _names_differ(policies)
     ids = {entry.policy.name: entry.policy.id for entry in policies}
-    unfit = (_request(node, None, ids) for file in files for node in file.out_of_scope)
+    domain_ids = {entry.policy.name: entry.policy.id for entry in domains}
+    unfit = chain.from_iterable(file.unfit(ids, domain_ids) for file in files)
     return Source(
         name=name,
         domains=tuple(entry.policy for entry in domains),
@@ -72,17 +77,15 @@ class _Entry:
 class _File:
     domains: list[_Entry]  # one, or none
     policies: list[_Entry]
-    out_of_scope: list[Node]
+    out_of_scope: Mapping[str, Node]
 
     @classmethod
     def read(cls, path: Path, source: str) -> "_File":
         root = read_yaml(path)
-        fields = root.mapping(optional=("domain", "policies", "out_of_scope"))
-        out_of_scope = fields["out_of_scope"].items() if "out_of_scope" in fields else []
-        if out_of_scope and len(fields) == 1:
-            return cls([], [], out_of_scope)
-        if "domain" not in fields or "policies" not in fields:
-            raise root.error("needs `domain` and `policies`")
+        fields = root.mapping(optional=("domain", "policies", "out_of_scope", "unless"))
+        if "out_of_scope" in fields:
+            return cls([], [], root.mapping(("out_of_scope",), ("unless",)))
+        fields = root.mapping(("domain", "policies"))
         domain = fields["domain"].mapping(("name", "descriptions"))
         domain_id = f"{source}/{_name(domain['name'])}"
         policies = []
@@ -90,7 +93,15 @@ class _File:
             entry = node.mapping(("name", "descriptions", "requests"), ("overlaps",))
             policy_id = f"{domain_id}/{_name(entry['name'])}"
             policies.append(_Entry(_policy(policy_id, domain_id, entry), entry))
-        return cls([_Entry(_policy(domain_id, domain_id, domain), domain)], policies, out_of_scope)
+        return cls([_Entry(_policy(domain_id, domain_id, domain), domain)], policies, {})
+
+    def unfit(self, ids: Mapping[str, str], domains: Mapping[str, str]) -> Iterator[LabelledRequest]:
+        if "out_of_scope" in self.out_of_scope:
+            others = self.out_of_scope["unless"].items() if "unless" in self.out_of_scope else []
+            unless = frozenset(_known(node, domains, "domain") for node in others)
+            for node in self.out_of_scope["out_of_scope"].items():
+                request = _request(node, None, ids)
+                yield replace(request, also=request.also | unless)
 
 
 def _policy(policy_id: str, domain_id: str, fields: Mapping[str, Node]) -> LabelledPolicy:
@@ -135,10 +146,10 @@ def _turn(node: Node) -> Message:
     return Message(Role(role), text.text())
 
 
-def _known(node: Node, ids: Mapping[str, str]) -> str:
+def _known(node: Node, ids: Mapping[str, str], kind: str = "policy") -> str:
     name = node.text()
     if name not in ids:
-        raise node.error(f"is {name!r}, which is no policy of these files")
+        raise node.error(f"is {name!r}, which is no {kind} of these files")
     return ids[name]
 
 

@@ -29,7 +29,7 @@ domain: {name: drafting, descriptions: [Writing legal texts]}
 policies:
   - {name: clause_drafting, descriptions: [Writing clauses], requests: [write me an nda]}
 """
-OUT_OF_SCOPE = "out_of_scope: [turn off the lights]"
+OUT_OF_SCOPE = "{out_of_scope: [turn off the lights], unless: [drafting]}"
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_reads_a_folder(folder: Path) -> None:
     assert [message.role for message in follow_up.messages] == [Role.USER, Role.ASSISTANT, Role.USER]
     assert follow_up.user_turns == 2
     assert follow_up.also == {"mine/drafting/clause_drafting"}
-    assert unfit.policy is None
+    assert (unfit.policy, unfit.also) == (None, {"mine/drafting"})
 
 
 def test_reads_a_single_file(folder: Path) -> None:
@@ -102,7 +102,10 @@ def test_a_wrong_place_is_named(folder: Path, found: str, replacement: str, line
     ("content", "reason"),
     [
         ("", "is empty"),
-        ("domain: {name: a, descriptions: [b]}", "needs `domain` and `policies`"),
+        ("domain: {name: a, descriptions: [b]}", "the file has no `policies`"),
+        ("{out_of_scope: [hi], policies: []}", "unknown key `policies`"),
+        ("{out_of_scope: [hi], unless: [tax]}", "'tax', which is no domain of these files"),
+        ("unless: [legal]", "unknown key `unless`"),
         ("- a", "must be a mapping"),
         ("a: \x07", "is not valid YAML"),
     ],
