@@ -96,3 +96,13 @@ def test_domains_held_back_are_those_of_the_split_file(gateway: Source) -> None:
 @pytest.mark.parametrize("path", ["clinc150/policies.yaml", "sgd/policies.yaml"])
 def test_the_descriptions_of_public_sets_parse(path: str) -> None:
     assert read_yaml(DATA / path).items()
+
+
+def test_the_examples_of_the_readme_are_read(tmp_path: Path) -> None:
+    blocks = (DATA / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    own, unfit = (block.partition("```")[0] for block in blocks)
+    (tmp_path / "own.yaml").write_text(own, encoding="utf-8")
+    (tmp_path / "unfit.yaml").write_text(unfit.replace("smart_home", "payroll"), encoding="utf-8")
+    source = read_own_requests(tmp_path)
+    assert [policy.name for policy in source.policies] == ["payslip_questions", "working_time"]
+    assert [request.user_turns for request in source.requests] == [1, 1, 2, 1, 1]
