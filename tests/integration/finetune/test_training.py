@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,15 @@ from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.checkpoint.template import chat_frame
 from archroute_export.errors import ExportError
 from archroute_export.finetune.training import run as run_module
-from archroute_export.finetune.training.batch import collate
+from archroute_export.finetune.training.batch import buckets, collate
 from archroute_export.finetune.training.loop import Trainer
 from archroute_export.finetune.training.machine import Machine, choose_machine
-from archroute_export.finetune.training.model import add_adapter, choice_logits, load_base
+from archroute_export.finetune.training.model import (
+    add_adapter,
+    choice_logits,
+    load_base,
+    negative_log_likelihood,
+)
 from archroute_export.finetune.training.row import RowBuilder
 from archroute_export.finetune.training.run import TrainingRequest, train
 from archroute_export.finetune.training.settings import PROJECTIONS, TrainingSettings
@@ -140,22 +145,44 @@ def test_the_loss_falls_and_the_folder_says_what_was_done(base: Path, data: Path
     assert (output / "adapter_model.safetensors").stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.parametrize("rows_per_batch", [1, 100])
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
-def test_a_row_computes_what_its_examples_do_alone(family: str, tmp_path: Path) -> None:
+def test_a_row_computes_what_its_examples_do_alone(family: str, rows_per_batch: int, tmp_path: Path) -> None:
+    """One row at a time goes part by part, and several go through one biased attention matrix."""
     write_tiny_checkpoint(tmp_path, family=family)  # type: ignore[arg-type]
     model = add_adapter(load_base(SafetensorsFolder(tmp_path)), SETTINGS, "tiny").eval()
     together = list(row_builder(tmp_path).rows(EXAMPLES))
     alone = list(row_builder(tmp_path, requests_per_row=1).rows(EXAMPLES))
     assert len(together) < len(alone)
     with torch.no_grad():
-        # All rows at once, so that the shorter ones are padded.
-        packed = choice_logits(model, collate(together))
+        packed = [
+            line for part in buckets(together, rows_per_batch) for line in choice_logits(model, collate(part))
+        ]
         single = [line for row in alone for line in choice_logits(model, collate([row]))]
-    assert len(packed) == len(single)
-    for found, expected in zip(packed, single, strict=True):
-        width = len(expected)
-        torch.testing.assert_close(found[:width], expected, rtol=1e-4, atol=1e-4)
-        assert torch.all(found[width:] == float("-inf"))
+    for found, expected in zip(_sorted(packed), _sorted(single), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def _sorted(lines: Iterable[torch.Tensor]) -> list[list[float]]:
+    """Return each choice's logits, without what fills them up, in an order that batches do not change."""
+    return sorted([value for value in line.tolist() if value > float("-inf")] for line in lines)
+
+
+def test_the_gradients_are_the_same_either_way(base: Path) -> None:
+    rows = list(row_builder(base).rows(EXAMPLES))
+    gradients = []
+    for size in (1, len(rows)):
+        model = add_adapter(load_base(SafetensorsFolder(base)), SETTINGS, "tiny")
+        for part in buckets(rows, size):
+            batch = collate(part)
+            negative_log_likelihood(choice_logits(model, batch), batch).backward()
+        gradients.append(
+            {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+        )
+    alone, together = gradients
+    assert any(gradient.abs().max() > 1e-3 for gradient in alone.values())
+    for name, gradient in alone.items():
+        torch.testing.assert_close(together[name], gradient, rtol=1e-3, atol=1e-5)
 
 
 def test_the_logits_are_those_of_the_whole_model(base: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from archroute_export.finetune.training.attention import RowParts
 from archroute_export.finetune.training.row import Row
 
 
@@ -19,8 +20,11 @@ class Batch:
     """`[R, N]`, int64."""
     position_ids: torch.Tensor
     """`[R, N]`, int64."""
-    attention_bias: torch.Tensor
-    """`[R, 1, N, N]`, float32: 0 where the first token sees the second, else the lowest float."""
+    attention_bias: torch.Tensor | None
+    """`[R, 1, N, N]`, float32: 0 where the first token sees the second, else the lowest float.
+
+    None for a single row: then `parts` says who sees whom.
+    """
     selected: torch.Tensor
     """`[C]`: the token that each choice follows, as an index into the R * N tokens."""
     candidates: torch.Tensor
@@ -33,11 +37,23 @@ class Batch:
     """`[C]`: which example a choice belongs to, counted over the rows."""
     examples: int
     """How many examples there are."""
+    parts: RowParts | None
+    """Where the parts of a single row lie."""
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch on a device."""
-        tensors = {name: getattr(self, name).to(device) for name in self.__slots__ if name != "examples"}
-        return Batch(examples=self.examples, **tensors)
+        return Batch(
+            token_ids=self.token_ids.to(device),
+            position_ids=self.position_ids.to(device),
+            attention_bias=None if self.attention_bias is None else self.attention_bias.to(device),
+            selected=self.selected.to(device),
+            candidates=self.candidates.to(device),
+            excluded=self.excluded.to(device),
+            right=self.right.to(device),
+            example=self.example.to(device),
+            examples=self.examples,
+            parts=None if self.parts is None else self.parts.to(device),
+        )
 
 
 def collate(rows: Sequence[Row]) -> Batch:
@@ -68,7 +84,7 @@ def collate(rows: Sequence[Row]) -> Batch:
     return Batch(
         token_ids=token_ids,
         position_ids=position_ids,
-        attention_bias=_attention_bias(block_of),
+        attention_bias=None if len(rows) == 1 else _attention_bias(block_of),
         selected=torch.tensor([selected for _, selected, _, _ in choices]),
         candidates=torch.tensor(
             [[*candidates, *[candidates[0]] * (widest - len(candidates))] for _, _, candidates, _ in choices]
@@ -79,6 +95,7 @@ def collate(rows: Sequence[Row]) -> Batch:
         right=torch.tensor([right for _, _, _, right in choices]),
         example=torch.tensor([example for example, _, _, _ in choices]),
         examples=examples,
+        parts=RowParts.of(rows[0]) if len(rows) == 1 else None,
     )
 
 

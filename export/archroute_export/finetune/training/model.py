@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PretrainedConfig, Qwen2C
 
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.shape import ModelShape
+from archroute_export.finetune.training.attention import ROW_ATTENTION
 from archroute_export.finetune.training.batch import Batch
 from archroute_export.finetune.training.settings import PROJECTIONS, TrainingSettings
 
@@ -51,10 +52,13 @@ def choice_logits(model: PeftModel, batch: Batch) -> torch.Tensor:
     Only the selected rows meet the language model head, and there only the candidates' columns.
     """
     inner: Any = model.get_base_model()
+    # Of a single row, the parts that are seen are computed alone; several go through one biased matrix.
+    inner.config._attn_implementation = "sdpa" if batch.parts is None else ROW_ATTENTION
     states = inner.model(
         input_ids=batch.token_ids,
         position_ids=batch.position_ids,
         attention_mask=batch.attention_bias,
+        parts=batch.parts,
         use_cache=False,
     ).last_hidden_state
     selected = states.flatten(0, 1)[batch.selected]

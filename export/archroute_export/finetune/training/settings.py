@@ -28,7 +28,7 @@ class TrainingSettings:
     epochs: int = 1
     rows_per_step: int = 1
     requests_per_row: int = 8
-    row_tokens: int = 1536
+    row_tokens: int = 2048
     prompt_tokens: int = 2048
     conversation_tokens: int = 192
     seed: int = 0
