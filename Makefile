@@ -6,10 +6,13 @@ JOBS ?= 2
 
 SERVE := .venv
 DEV := .venv-dev
+# Where `make sources` puts the public data, and where what is made of it goes.
+SOURCES ?= build/sources
+BUILD := build
 STUBS := client/archroute/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format protos check-protos docs bench clean
+.PHONY: help serve test lint format protos check-protos docs bench sources examples adapter evaluate clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +49,23 @@ docs: $(DEV)/.installed ## Write the generated tables of README.md
 bench: $(DEV)/.installed ## Measure tokenizing, the trie, and a decision
 	$(DEV)/bin/python -m pytest bench --benchmark-only $(ARGS)
 
+# The embedded model, from its data to its figures. MODEL_CARD.md says what each step gave.
+sources: $(DEV)/.installed ## Fetch the public data that the embedded model is trained on
+	$(DEV)/bin/archroute examples fetch --output $(SOURCES)
+
+examples: $(DEV)/.installed ## Build the examples that the embedded model is trained and tested on
+	$(DEV)/bin/archroute examples build --output $(BUILD)/examples --requests data/gateway \
+		--clinc150 $(SOURCES)/clinc150 --sgd $(SOURCES)/sgd --seed 0 --sets 700
+
+adapter: $(DEV)/.installed ## Train the embedded model's adapter; an interrupted run is gone on with
+	$(DEV)/bin/archroute finetune --base embedded --data $(BUILD)/examples/train.jsonl \
+		--validation $(BUILD)/examples/validation.jsonl --output $(BUILD)/adapter
+
+evaluate: $(DEV)/.installed ## Measure the embedded model on policies that it was not trained on
+	for name in gateway clinc150 sgd; do \
+		$(DEV)/bin/archroute eval $(BUILD)/examples/test-$$name.jsonl $(ARGS) --json $(BUILD)/$$name.json \
+			--html $(BUILD)/$$name.html || exit 1; done
+
 clean: ## Remove the environments and caches
 	rm -rf $(SERVE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 
@@ -60,5 +80,5 @@ $(DEV)/.installed: pyproject.toml
 	@echo "Installing what development needs into $(DEV), PyTorch among it; this takes some minutes."
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet torch==2.13.0
-	$(DEV)/bin/python -m pip install --quiet -e '.[server,export,eval,optimum,dev]'
+	$(DEV)/bin/python -m pip install --quiet -e '.[server,export,eval,train,optimum,dev]'
 	@touch $@

@@ -38,6 +38,8 @@ class CalibrationRequest:
     precision: float
     concurrency: int
     write: bool
+    copy: Path | None = None
+    """A file that the calibration is written to as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ def calibrate(request: CalibrationRequest) -> Calibration:
     """Fit, show what was found, and write it into the bundle's manifest. Raises `EvaluationError`."""
     if request.write and request.model.is_dir():
         check_target(request.model / MANIFEST_FILE)
+    if request.copy:
+        check_target(request.copy)
     examples = [example for path in request.files for example in read_numbered(path)]
     fitted_on = _digest(request.files)
     readings, failures = asyncio.run(_read(examples, request))
@@ -128,6 +132,8 @@ def _keep(calibration: Calibration, request: CalibrationRequest) -> Calibration 
         raise EvaluationError(f"{path} cannot be read again: {error}") from error
     if request.write:
         write_whole(path, manifest.with_calibration(calibration).encode())
+    if request.copy:
+        write_whole(request.copy, calibration.encode())
     return manifest.calibration
 
 

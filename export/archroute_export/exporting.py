@@ -79,6 +79,8 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
     exporter = _EXPORTERS[request.exporter](request.precision)
     adapter = None if request.adapter is None else open_adapter(request.adapter)
     variant = _variant(request.variant, adapter)
+    # Read now, so that a broken file is known before hours of work.
+    calibration = None if adapter is None else adapter.calibration
     # The hub shows bars of its own; pip is quiet.
     with stages.stage("Fetching the model") if request.source == EMBEDDED else nullcontext():
         base = open_checkpoint(request.source, announce=stages.say)
@@ -103,6 +105,8 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
         with stages.stage("Computing digests") as advance:
             files = _digest_files(folder, advance)
         manifest = _manifest(checkpoint, request, variant, frame, files, parity)
+        if calibration is not None:
+            manifest = manifest.with_calibration(calibration)
         (folder / MANIFEST_FILE).write_bytes(manifest.encode())
     return manifest
 

@@ -28,7 +28,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="show what would be written, and write nothing"
+        "--json",
+        metavar="FILE",
+        type=file,
+        help="write the calibration to this file too; as calibration.json beside an adapter, an export with "
+        "the adapter takes it over",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be found, and leave the bundle as it is"
     )
     add_loading(parser)
 
@@ -45,6 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         concurrency=arguments.concurrency,
         write=not arguments.dry_run,
+        copy=arguments.json,
     )
     try:
         calibrate(request)

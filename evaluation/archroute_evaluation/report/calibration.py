@@ -53,7 +53,7 @@ def _lines(report: CalibrationReport) -> Iterator[str]:
     if report.written:
         yield f"Written to {report.folder}; a server that runs must be started again to use it."
     else:
-        yield "Nothing was written (--dry-run)."
+        yield "The bundle is as it was (--dry-run)."
 
 
 def _minimum(report: CalibrationReport) -> Iterator[str]:

@@ -13,11 +13,15 @@ from archroute_export.checkpoint.checkpoint import digest_files, read_json_objec
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.safetensors_file import read_tensor, tensor_shapes
 from archroute_export.checkpoint.shape import ModelShape
+from archroute_server.bundle.errors import BundleError
+from archroute_server.bundle.manifest import Calibration
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 # Only `archroute finetune` writes this: what the adapter was trained on.
 TRAINING = "training.json"
+# Only `archroute calibrate` writes this: how sure the base with the adapter is, and how often right.
+CALIBRATION = "calibration.json"
 
 _PROJECTION = re.compile(
     r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)", flags=re.ASCII
@@ -64,6 +68,19 @@ class Adapter:
         """The digest of the checkpoint that it was trained on, or None if it does not say."""
         base = self._training.get("base")
         return self._text(base, "digest") if isinstance(base, dict) else None
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How a bundle that was exported with it was calibrated, or None if none was."""
+        path = self._folder / CALIBRATION
+        if not path.exists():
+            return None
+        try:
+            return Calibration.decode(path.read_bytes(), str(path))
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+        except BundleError as error:
+            raise CheckpointError(str(error)) from error
 
     def changes(self, module: str) -> bool:
         """Say whether it changes a module, such as `model.layers.0.self_attn.q_proj`."""

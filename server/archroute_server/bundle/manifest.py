@@ -116,6 +116,18 @@ class Calibration(_Part, frozen=True):
     min_probability: Share | None
     coverage: Share | None
 
+    def encode(self) -> bytes:
+        """Return the calibration as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def decode(cls, content: bytes, path: str) -> "Calibration":
+        """Read what `encode` wrote; `path` names it in errors. Raises `BundleError`."""
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except msgspec.DecodeError as error:
+            raise BundleError(f"{path} is not a calibration: {error}") from error
+
 
 # Without `omit_defaults`, bundles that were never calibrated would change their bytes, and so their identity.
 class Manifest(_Part, frozen=True, omit_defaults=True):

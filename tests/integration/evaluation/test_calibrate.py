@@ -73,8 +73,17 @@ def test_calibrating_again_starts_from_the_model_itself(own_bundle: Path, exampl
 def test_a_dry_run_writes_nothing(own_bundle: Path, examples: Path) -> None:
     before = (own_bundle / "manifest.json").read_bytes()
     said = calibrate(examples, "--model", own_bundle, "--dry-run")
-    assert "Nothing was written (--dry-run)." in said
+    assert "The bundle is as it was (--dry-run)." in said
     assert (own_bundle / "manifest.json").read_bytes() == before
+
+
+def test_the_calibration_is_written_to_a_file_too(own_bundle: Path, examples: Path, tmp_path: Path) -> None:
+    before = (own_bundle / "manifest.json").read_bytes()
+    calibrate(examples, "--model", own_bundle, "--dry-run", "--json", tmp_path / "calibration.json")
+    assert (own_bundle / "manifest.json").read_bytes() == before
+    calibrate(examples, "--model", own_bundle)
+    copied = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
+    assert copied == manifest(own_bundle)["calibration"]
 
 
 def test_several_files_are_one_set_of_examples(own_bundle: Path, examples: Path, tmp_path: Path) -> None:

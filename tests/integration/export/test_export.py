@@ -24,7 +24,7 @@ from archroute_export.exporting import ExportRequest, export
 from archroute_export.parity.case import ParityCase
 from archroute_export.progress import Stages
 from archroute_server.bundle.bundle import open_bundle
-from archroute_server.bundle.manifest import AdapterSource, PrecisionName
+from archroute_server.bundle.manifest import AdapterSource, Calibration, PrecisionName
 from archroute_server.router.prompt import VARIANTS
 from support.adapters import write_tiny_adapter
 from support.bundles import export_bundle
@@ -146,6 +146,35 @@ def test_an_adapter_is_merged_and_recorded(
     assert plain.files["model.onnx.data"] != bundle.manifest.files["model.onnx.data"]
     assert plain.source.adapter is None
     assert "adapter" not in json.loads((tmp_path / "plain" / "manifest.json").read_text())["source"]
+
+
+def test_the_calibration_beside_an_adapter_is_taken_over(
+    checkpoint: Path, adapter: Path, output: Path
+) -> None:
+    calibration = Calibration(
+        temperature=1.5,
+        examples=240,
+        fitted_on="sha256:0",
+        loss_before=0.75,
+        loss_after=0.5,
+        error_before=0.25,
+        error_after=0.125,
+        precision=0.95,
+        min_probability=None,
+        coverage=None,
+    )
+    (adapter / "calibration.json").write_bytes(calibration.encode())
+    run_export(checkpoint, output, adapter=str(adapter), variant=None)
+    assert open_bundle(output).manifest.calibration == calibration
+
+
+def test_a_calibration_that_cannot_be_read_stops_the_export(
+    checkpoint: Path, adapter: Path, output: Path
+) -> None:
+    (adapter / "calibration.json").write_text('{"temperature": "warm"}')
+    with pytest.raises(CheckpointError, match=r"calibration\.json is not a calibration: .*temperature"):
+        run_export(checkpoint, output, adapter=str(adapter), variant=None)
+    assert not output.exists()
 
 
 def test_an_adapter_that_says_nothing_leaves_the_prompt_to_the_user(

@@ -67,7 +67,7 @@ def test_what_a_person_should_know_is_said() -> None:
     assert "minimum probability none: no 30 surest answers are right in 95.0 % of the cases" in said
     assert "These are few examples" in said
     assert "at the end of the range" in said
-    assert "Nothing was written (--dry-run)." in said
+    assert "The bundle is as it was (--dry-run)." in said
 
 
 def replace_calibration(**fields: float) -> Calibration:
