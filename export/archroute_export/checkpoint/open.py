@@ -22,8 +22,8 @@ def open_checkpoint(source: str, announce: Callable[[str], None] = lambda line: 
     """Open a checkpoint, downloading it first if need be.
 
     Args:
-        source: a folder or a `.gguf` file, if there is one of that name; `embedded`; or a Hugging Face
-            id. A folder called `embedded` is reached as `./embedded`.
+        source: a folder or a `.gguf` file, if there is one of that name; `embedded` for the base of the
+            embedded model; or a Hugging Face id. A folder called `embedded` is reached as `./embedded`.
         announce: told in one line what takes long, before it starts.
 
     Raises:
@@ -45,7 +45,12 @@ def open_checkpoint(source: str, announce: Callable[[str], None] = lambda line: 
 
 
 def open_adapter(source: str) -> Adapter:
-    """Open the adapter in the folder `source`. Raises `CheckpointError`."""
+    """Open the adapter in the folder `source`, or the one that comes with archroute for `embedded`.
+
+    Raises `CheckpointError`.
+    """
+    if source == EMBEDDED:
+        return Adapter(embedded.ADAPTER, title=EMBEDDED)
     if not source:
         raise CheckpointError("no adapter is named. Name the folder that 'archroute finetune' or PEFT wrote")
     return Adapter(Path(source).expanduser())

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from archroute_export.checkpoint import embedded
+from archroute_export.checkpoint.adapted import AdaptedCheckpoint
 from archroute_export.checkpoint.checkpoint import Checkpoint
-from archroute_export.checkpoint.open import open_checkpoint
+from archroute_export.checkpoint.open import open_adapter, open_checkpoint
 from archroute_export.checkpoint.template import chat_frame
 
 pytestmark = pytest.mark.embedded
@@ -23,6 +24,13 @@ def test_its_shape(checkpoint: Checkpoint) -> None:
     assert (shape.attention_heads, shape.key_value_heads, shape.head_size) == (9, 3, 64)
     assert (shape.maximum_positions, shape.rope_theta, shape.rope_scaling) == (8192, 100_000.0, None)
     assert checkpoint.digest == f"sha256:{embedded.MODEL.digest}"
+
+
+def test_its_adapter_fits_it(checkpoint: Checkpoint) -> None:
+    adapted = AdaptedCheckpoint(checkpoint, open_adapter("embedded"))
+    projections = [name for name in checkpoint.tensor_names if name.endswith("_proj.weight")]
+    assert len(projections) == 7 * 30
+    assert all(adapted.adapter.changes(name.removesuffix(".weight")) for name in projections)
 
 
 # Token ids of HuggingFaceTB/SmolLM2-135M-Instruct.

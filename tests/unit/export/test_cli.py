@@ -8,6 +8,7 @@ import pytest
 
 from archroute.commands import CommandError
 from archroute_export import cli
+from archroute_export.checkpoint.open import EMBEDDED
 from archroute_export.exporters.exporter import ExporterName
 from archroute_export.exporting import ExportRequest
 from archroute_export.graph.decoder import PRECISIONS
@@ -27,6 +28,7 @@ def test_the_names_it_repeats_are_those_of_the_rooms() -> None:
     assert cli.PROMPT_NAMES == VARIANTS
     assert cli.PROMPT_NAMES[0] == DEFAULT_VARIANT
     assert tuple(cli.DEFAULT_PRECISIONS) == get_args(ExporterName)
+    assert cli.EMBEDDED == EMBEDDED
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -62,6 +64,34 @@ def test_the_precision_depends_on_the_exporter(
     with pytest.raises(KeyboardInterrupt):
         cli.command.run(parse("model", "--output", "bundle", *arguments))
     assert requests[0].precision == precision
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "adapter"),
+    [
+        ("model", (), None),
+        ("model", ("--adapter", "mine"), "mine"),
+        ("model", ("--adapter", "embedded"), "embedded"),
+        ("model", ("--adapter", "none"), None),
+        ("embedded", (), "embedded"),
+        ("embedded", ("--adapter", "mine"), "mine"),
+        ("embedded", ("--adapter", "none"), None),
+        ("./embedded", (), None),
+    ],
+)
+def test_the_embedded_model_comes_with_its_adapter(
+    monkeypatch: pytest.MonkeyPatch, source: str, arguments: tuple[str, ...], adapter: str | None
+) -> None:
+    requests: list[ExportRequest] = []
+
+    def keep(request: ExportRequest, *_: object) -> None:
+        requests.append(request)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("archroute_export.exporting.export", keep)
+    with pytest.raises(KeyboardInterrupt):
+        cli.command.run(parse(source, "--output", "bundle", *arguments))
+    assert requests[0].adapter == adapter
 
 
 def test_the_prompt_is_left_open_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

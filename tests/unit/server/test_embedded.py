@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from archroute_server.embedded import EmbeddedModelError, embedded_bundle
+from archroute_export.checkpoint import embedded
+from archroute_server.embedded import ADAPTER, EmbeddedModelError, embedded_bundle
 
 
 def exporter(script: str) -> tuple[str, ...]:
@@ -26,6 +27,38 @@ async def test_a_bundle_is_built_once(tmp_path: Path) -> None:
     assert (folder / "manifest.json").is_file()
     assert folder.is_relative_to(tmp_path)
     assert await embedded_bundle(tmp_path, FAIL) == folder
+
+
+async def test_another_adapter_makes_another_bundle(tmp_path: Path) -> None:
+    adapter, cache = tmp_path / "adapter", tmp_path / "cache"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"first")
+    first = await embedded_bundle(cache, EXPORT, adapter)
+    (adapter / "adapter_model.safetensors").write_bytes(b"second")
+    second = await embedded_bundle(cache, EXPORT, adapter)
+    (adapter / "training.json").write_text("{}")
+    third = await embedded_bundle(cache, EXPORT, adapter)
+    assert len({first, second, third}) == 3
+    assert (first / "manifest.json").is_file()
+    assert await embedded_bundle(cache, FAIL, adapter) == third
+
+
+async def test_a_bundle_of_before_there_was_an_adapter_is_not_used(tmp_path: Path) -> None:
+    old = tmp_path / "bundles" / "embedded-1"
+    old.mkdir(parents=True)
+    (old / "manifest.json").write_text("{}")
+    assert await embedded_bundle(tmp_path, EXPORT) != old
+
+
+async def test_an_installation_without_the_adapter_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        EmbeddedModelError, match=r"nowhere: No such file or directory; install archroute again"
+    ):
+        await embedded_bundle(tmp_path, FAIL, tmp_path / "nowhere")
+
+
+def test_the_adapter_is_the_one_that_the_exporter_merges() -> None:
+    assert ADAPTER == embedded.ADAPTER
 
 
 async def test_a_failed_export_says_what_to_do(tmp_path: Path) -> None:

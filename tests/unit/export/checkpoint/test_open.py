@@ -4,7 +4,9 @@ import pytest
 
 from archroute_export.checkpoint import embedded, hub
 from archroute_export.checkpoint.errors import CheckpointError
-from archroute_export.checkpoint.open import open_checkpoint
+from archroute_export.checkpoint.gguf_file import GgufFile
+from archroute_export.checkpoint.open import open_adapter, open_checkpoint
+from support.adapters import write_tiny_adapter
 from support.checkpoints import write_tiny_checkpoint
 from support.gguf_checkpoints import write_tiny_gguf
 
@@ -38,7 +40,25 @@ def test_downloads_an_id_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_opens_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny_gguf(tmp_path / "model.gguf")
     monkeypatch.setattr(embedded, "fetch", lambda announce: tmp_path / "model.gguf")
-    assert open_checkpoint("embedded").name == "SmolLM2-135M-Instruct"
+    checkpoint = open_checkpoint("embedded")
+    assert checkpoint.name == "SmolLM2-135M-Instruct"
+    # The base by itself, which is what others are trained from.
+    assert isinstance(checkpoint, GgufFile)
+
+
+def test_opens_the_adapter_that_comes_along() -> None:
+    adapter = open_adapter("embedded")
+    assert adapter.title == "embedded"
+    assert adapter.prompt == "archroute/compact"
+    assert adapter.base_digest == f"sha256:{embedded.MODEL.digest}"
+
+
+def test_opens_the_adapter_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = write_tiny_checkpoint(tmp_path / "base")
+    write_tiny_adapter(tmp_path / "embedded", base)
+    monkeypatch.chdir(tmp_path)
+    assert open_adapter("./embedded").name == "embedded"
+    assert open_adapter("./embedded").prompt is None
 
 
 @pytest.mark.parametrize(
