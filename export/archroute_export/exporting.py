@@ -117,7 +117,7 @@ def _variant(named: str | None, adapter: Adapter | None) -> PromptVariant:
     if adapter is not None and None not in (named, trained) and named != trained:
         raise ExportError(
             f"{adapter.name} was trained on the prompt {trained}, and would be asked with {named}: leave out "
-            "--prompt"
+            "--prompt, or export the base alone with --adapter none"
         )
     try:
         return PromptVariant.load(named or trained or DEFAULT_VARIANT)

@@ -193,7 +193,7 @@ def test_another_prompt_than_that_of_the_training_is_refused(
     with pytest.raises(
         ExportError,
         match=r"my-adapter was trained on the prompt archroute/compact, and would be asked with "
-        r"arch-router/gateway: leave out --prompt",
+        r"arch-router/gateway: leave out --prompt, or export the base alone with --adapter none",
     ):
         run_export(checkpoint, output, adapter=str(adapter), variant="arch-router/gateway")
     assert_nothing_left(output)
