@@ -72,7 +72,7 @@ clean: ## Remove the environments and caches
 $(SERVE)/.installed: pyproject.toml
 	@echo "Installing what the server needs into $(SERVE); this takes a minute or two."
 	$(PYTHON) -m venv $(SERVE)
-	$(SERVE)/bin/python -m pip install --quiet -e '.[server,export]'
+	$(SERVE)/bin/python -m pip install --quiet -e '.[server,export,eval]'
 	@touch $@
 
 # torch first and pinned: asked for by another package, pip takes its newest build instead.
