@@ -41,7 +41,7 @@ grpcurl -plaintext -d '{
 NOT_RUN: Mapping[str, str] = {
     "make test": "it would run this test again",
     "pip install .": "it changes the environment that is active; test_package.py installs the wheel",
-    "make sources examples": "it fetches from GitHub; the tests of `examples fetch` have a server of their own",
+    "make sources examples": "it fetches from GitHub; the tests of `fetch` have a server of their own",
     "make adapter": "it trains for an hour; the tests of `finetune` train a tiny model",
     ".venv-dev/bin/archroute export embedded --adapter build/adapter --output models/my-router": (
         "there is no adapter without the hour of training; the tests of `export` merge a tiny one"

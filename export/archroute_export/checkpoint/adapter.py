@@ -44,7 +44,7 @@ class Adapter:
         self.name = str(folder)
         self.title = title or folder.resolve().name
         _check_folder(folder)
-        self._folder = folder
+        self.folder = folder
         self._config = AdapterConfig.read(folder / CONFIG)
         self._file = folder / WEIGHTS
         self._shapes = dict(tensor_shapes(self._file))
@@ -56,7 +56,7 @@ class Adapter:
     @cached_property
     def digest(self) -> str:
         """`sha256:<hex>` over config and weights, as `digest_files` makes it."""
-        return digest_files([self._folder / CONFIG, self._file])
+        return digest_files([self.folder / CONFIG, self._file])
 
     @cached_property
     def prompt(self) -> str | None:
@@ -72,7 +72,7 @@ class Adapter:
     @cached_property
     def calibration(self) -> Calibration | None:
         """How a bundle that was exported with it was calibrated, or None if none was."""
-        path = self._folder / CALIBRATION
+        path = self.folder / CALIBRATION
         if not path.exists():
             return None
         try:
@@ -144,7 +144,7 @@ class Adapter:
     def _text(self, values: Mapping[str, object], field: str) -> str | None:
         value = values.get(field)
         if value is not None and not isinstance(value, str):
-            raise CheckpointError(f"{self._folder / TRAINING}: {field} is {value!r}; expected text")
+            raise CheckpointError(f"{self.folder / TRAINING}: {field} is {value!r}; expected text")
         return value
 
 

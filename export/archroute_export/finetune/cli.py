@@ -44,6 +44,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prompt", default=DEFAULT_PROMPT, help="the prompt variant to learn (default: %(default)s)"
     )
     parser.add_argument(
+        "--start",
+        metavar="ADAPTER",
+        help="train this adapter further, with the rank that it has: a folder, or 'embedded' for the one "
+        "that comes with archroute (default: begin a new one)",
+    )
+    parser.add_argument(
         "--epochs", type=_positive, default=1, help="how often each example is read (default: 1)"
     )
     parser.add_argument("--rank", type=_positive, default=8, help="rank of the adapter (default: 8)")
@@ -104,6 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
             ),
             machine=choose_machine(arguments.device, arguments.precision),
             replace=arguments.force,
+            start=arguments.start,
         )
         score = train(request, stages)
     except (CheckpointError, ExportError) as error:

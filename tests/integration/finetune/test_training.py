@@ -1,7 +1,9 @@
 """Training a tiny model for a few steps: that it learns, however it is run."""
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,9 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from archroute_export.checkpoint.adapter import Adapter
+from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.checkpoint.template import chat_frame
 from archroute_export.errors import ExportError
+from archroute_export.finetune.training import adapter_folder
 from archroute_export.finetune.training import run as run_module
 from archroute_export.finetune.training.batch import buckets, collate
 from archroute_export.finetune.training.loop import Trainer
@@ -235,6 +240,43 @@ def test_a_run_that_was_asked_something_else_is_not_gone_on_with(
     (output / "unfinished.pt").write_bytes(b"torn")
     with pytest.raises(ExportError, match=r"unfinished\.pt: the unfinished run cannot be read"):
         train(request(base, data, output), Stages())
+
+
+def test_a_finished_adapter_is_trained_further(base: Path, data: Path, tmp_path: Path) -> None:
+    first, still, further = tmp_path / "first", tmp_path / "still", tmp_path / "further"
+    train(request(base, data, first), Stages())
+    # The rank is that of the adapter, whatever the settings say.
+    idle = TrainingSettings("archroute/compact", rank=2, alpha=2, learning_rate=1e-12)
+    train(request(base, data, still, settings=idle, start=str(first)), Stages())
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (first, still))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert json.loads((still / "training.json").read_text())["start"] == {
+        "name": "first",
+        "digest": Adapter(first).digest,
+    }
+    train(request(base, data, further, start=str(first)), Stages())
+    assert losses(further)[-1] < losses(first)[0]
+    assert losses(further)[0] == pytest.approx(losses(still)[0], rel=1e-4)
+
+
+def test_an_adapter_of_another_base_is_not_trained_further(base: Path, data: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide"
+    write_tiny_checkpoint(wide, family="llama", hidden=96)
+    train(request(wide, data, tmp_path / "first"), Stages())
+    with pytest.raises(CheckpointError, match="was the adapter trained on another base"):
+        train(request(base, data, tmp_path / "second", start=str(tmp_path / "first")), Stages())
+
+
+def test_a_disk_that_is_full_is_named(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*ignored: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(adapter_folder, "save_state", full)
+    with pytest.raises(ExportError, match=r"cannot write in .*adapter: No space left on device"):
+        train(request(base, data, tmp_path / "adapter"), Stages())
 
 
 def finished(folder: Path) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 LOSS_FILE = "loss.csv"
 PLOT_FILE = "loss.svg"
 
+RECENT = 50
+"""Over how many steps a figure is told: that of a single step says little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -58,6 +61,12 @@ def write_plot(path: Path, steps: Sequence[Step]) -> None:
         axes.grid(alpha=0.3)
     below.set_xlabel("step")
     figure.savefig(path, metadata={"Date": None})
+
+
+def recent_mean(values: Sequence[float]) -> float:
+    """Return the mean of the last `RECENT` values, or of all if they are fewer. There is one or more."""
+    recent = values[-RECENT:]
+    return sum(recent) / len(recent)
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:

@@ -1,5 +1,6 @@
 """The base as a torch module, with an adapter on every projection of every layer."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,6 +45,13 @@ def add_adapter(base: torch.nn.Module, settings: TrainingSettings, name: str) ->
         target_modules=list(PROJECTIONS),
     )
     return get_peft_model(base, config)
+
+
+def load_adapter(base: torch.nn.Module, folder: Path, name: str) -> PeftModel:
+    """Freeze the base, and put the adapter of a folder on it, to be trained further."""
+    # As in `add_adapter`; PEFT looks nothing up under it.
+    base.name_or_path = name  # type: ignore[assignment]
+    return PeftModel.from_pretrained(base, folder, is_trainable=True)
 
 
 def choice_logits(model: PeftModel, batch: Batch) -> torch.Tensor:
