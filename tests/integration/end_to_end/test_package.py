@@ -103,7 +103,7 @@ def test_the_thin_client_is_thin(thin: Path) -> None:
 def test_its_help_names_every_command(thin: Path) -> None:
     shown = run(thin / "archroute", "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
-    for name in ("route", "serve", "export", "eval", "calibrate"):
+    for name in ("route", "serve", "export", "examples", "finetune", "eval", "calibrate"):
         assert f"\n  {name} " in shown.stdout
 
 
@@ -118,6 +118,8 @@ def test_it_routes(thin: Path, server: ServerProcess) -> None:
     [
         (("serve",), "server"),
         (("export", "embedded", "--output", "/nonexistent/bundle"), "export"),
+        (("examples", "build", "--output", "/nonexistent/examples"), "export"),
+        (("finetune", "--base", "b", "--data", "d.jsonl", "--output", "/nonexistent/adapter"), "train"),
         (("eval", "examples.jsonl"), "eval"),
         (("calibrate", "examples.jsonl", "--model", "/nonexistent/bundle"), "eval"),
     ],

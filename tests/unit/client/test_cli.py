@@ -168,6 +168,8 @@ def test_the_distribution_names_its_commands() -> None:
         "route",
         "serve",
         "export",
+        "examples",
+        "finetune",
         "eval",
         "calibrate",
     }
