@@ -37,6 +37,9 @@ class Settings:
     prefix_cache_mib: int = 256
     batch_requests: int = 0
     batch_tokens: int = 2048
+    queue_requests: int = 256
+    queue_tokens: int = 262_144
+    max_deadline_seconds: float = 60.0
     decision_cache_entries: int = 1024
     decision_cache_seconds: float = 300.0
     max_message_bytes: int = 4 * 1024 * 1024
@@ -136,6 +139,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _positive_seconds(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise ValueError("is not above 0 seconds")
+    return seconds
+
+
 def _one_of(names: Sequence[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in names:
@@ -191,6 +201,24 @@ FLAGS: tuple[Flag, ...] = (
         "0 for what suits the provider: 1 on a CPU, several on a GPU",
     ),
     Flag("batch_tokens", "N", _whole_number(1, 2**20), "most new tokens of requests that share a run"),
+    Flag(
+        "queue_requests",
+        "N",
+        _whole_number(1, 2**20),
+        "most requests that wait or are decided at a time; more are refused at once",
+    ),
+    Flag(
+        "queue_tokens",
+        "N",
+        _whole_number(1, 2**30),
+        "most tokens of those requests in all; more are refused at once, unless nothing else is under way",
+    ),
+    Flag(
+        "max_deadline_seconds",
+        "SECONDS",
+        _positive_seconds,
+        "how long a request may take, if its caller sets no deadline or a later one",
+    ),
     Flag(
         "decision_cache_entries",
         "N",
