@@ -172,7 +172,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("listen", "ADDRESS", Address.parse, "HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one"),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(
-        "threads", "N", _whole_number(0, 1024), "threads that run the model; 0 for one on each physical core"
+        "threads",
+        "N",
+        _whole_number(0, 1024),
+        "threads that run the model; 0 for one on each physical core, or what a container's CPU quota allows",
     ),
     Flag(
         "max_prompt_tokens",
