@@ -83,7 +83,7 @@ class Admission:
         """
         if self._requests >= self._most_requests:
             self._refused_by_requests += 1
-            raise QueueFull(self._requests, "requests", "--queue-requests", self._retry_after())
+            raise QueueFull(self._most_requests, "requests", "--queue-requests", self._retry_after())
         if self._requests and self._pace.measured:
             self._check_reachable(limit)
         self._requests += 1
@@ -128,7 +128,7 @@ class Admission:
         # As above, the first is let in, or a prompt larger than the bound never would be.
         if self._tokens and self._tokens + tokens > self._most_tokens:
             self._refused_by_tokens += 1
-            raise QueueFull(self._tokens, "tokens", "--queue-tokens", self._retry_after())
+            raise QueueFull(self._most_tokens, "tokens", "--queue-tokens", self._retry_after())
         if not self._tokens:
             self._working_since = self._clock()
         self._untokenized -= 1

@@ -37,8 +37,8 @@ class Overloaded(Exception):
 class QueueFull(Overloaded):
     """As many requests, or tokens, are under way as may be."""
 
-    def __init__(self, limit: int, unit: str, setting: str, retry_after: float) -> None:
-        super().__init__(f"the {limit} {unit} of {setting} are under way", retry_after)
+    def __init__(self, limit: float, unit: str, setting: str, retry_after: float) -> None:
+        super().__init__(f"the server is full: {setting} allows {limit} {unit} to be under way", retry_after)
 
 
 class DeadlineUnreachable(Overloaded):

@@ -36,7 +36,9 @@ def measured(clock: FakeClock, requests: int = 0, tokens: int = 0) -> Admission:
 def test_so_many_requests_are_let_in_and_the_next_when_one_has_left() -> None:
     admission = Admission(2, 0, FakeClock())
     first, _ = entered(admission, 10, 2)
-    with pytest.raises(QueueFull, match="the 2 requests of --queue-requests are under way; try again in 1 s"):
+    with pytest.raises(
+        QueueFull, match="--queue-requests allows 2 requests to be under way; try again in 1 s"
+    ):
         admission.enter(UNLIMITED)
     leave(first)
     admission.enter(UNLIMITED)
@@ -50,7 +52,7 @@ def test_so_many_tokens_are_let_in() -> None:
     entered(admission, 60)
     entered(admission, 40)
     with (
-        pytest.raises(QueueFull, match="the 100 tokens of --queue-tokens"),
+        pytest.raises(QueueFull, match="--queue-tokens allows 100 tokens"),
         admission.enter(UNLIMITED) as last,
     ):
         last.charge(1)
