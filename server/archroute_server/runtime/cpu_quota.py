@@ -5,7 +5,7 @@ With more threads than the quota pays for, the kernel stops all of them for the 
 
     cgroup v2   /sys/fs/cgroup/<path>/cpu.max                      "200000 100000": 2 CPUs, "max 100000": any
     cgroup v1   /sys/fs/cgroup/cpu,cpuacct/<path>/cpu.cfs_quota_us "200000", or "-1" for any
-                                                 /cpu.cfs_period_us "100000"
+                                                /cpu.cfs_period_us "100000"
 
 <path> is in /proc/self/cgroup; a quota of each folder above holds too. See
 https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/scheduler/sched-bwc.html
