@@ -59,6 +59,7 @@ class AsyncRouter:
         top_k: int = 0,
         min_probability: float = 0.0,
         session_id: str = "",
+        decide_by: float | None = None,
         timeout: float | None = None,
     ) -> Decision:
         """Decides one conversation."""
@@ -69,6 +70,7 @@ class AsyncRouter:
             top_k=top_k,
             min_probability=min_probability,
             session_id=session_id,
+            decide_by=decide_by,
         )
         response = await self._call(self._methods().Route, to_request(request), timeout)
         return from_response(response, self._endpoint.address)

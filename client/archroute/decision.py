@@ -14,7 +14,7 @@ __all__ = ["Decision", "Outcome", "RankedPolicy", "Revisions", "Timings", "Token
 
 
 class Outcome(enum.Enum):
-    """How a decision ended. Only `MATCHED` names a policy."""
+    """How a decision ended. `MATCHED` names a policy, and `FALLBACK` does if the policy set declares one."""
 
     MATCHED = "matched"
     """The model chose a policy."""
@@ -24,6 +24,9 @@ class Outcome(enum.Enum):
 
     LOW_CONFIDENCE = "low_confidence"
     """The best choice was less probable than `min_probability`."""
+
+    FALLBACK = "fallback"
+    """The model did not decide within `decide_by`."""
 
     UNRECOGNIZED = "unrecognized"
     """The server knows an outcome that this client does not. Treat it as no decision, and upgrade."""
@@ -105,19 +108,19 @@ class Decision:
     """Which policy a conversation calls for, and how sure the router is."""
 
     policy: str | None
-    """The matched policy. None unless `outcome` is `MATCHED`."""
+    """The matched policy, or for `FALLBACK` the set's default policy, if it declares one. Else None."""
 
     outcome: Outcome
 
     probability: float
-    """Of the greedy choice, whatever the outcome, from 0 to 1."""
+    """Of the greedy choice, whatever the outcome, from 0 to 1. 0 for `FALLBACK`, which has no choice."""
 
     ranking: tuple[RankedPolicy, ...]
     """Every answer of the set, `other` included, most probable first, cut to `top_k`. The choice need not
     lead it: the choice follows the likeliest token at each branch, the ranking multiplies the branches."""
 
     models: tuple[str, ...]
-    """The matched policy's models. Empty unless `outcome` is `MATCHED`."""
+    """The models of `policy`. Empty if that is None."""
 
     revisions: Revisions
     tokens: TokenUsage
@@ -129,18 +132,29 @@ class Decision:
     from_decision_cache: bool = False
     """Whether exactly the same was decided a moment ago, so that the model was not run again."""
 
+    fallback_reason: str = ""
+    """Why the outcome is `FALLBACK`: `decide_by_passed`, or `decide_by_unreachable` if that was foreseen and
+    answered at once. Empty for any other outcome, and for a reason that this client does not know."""
+
 
 _OUTCOMES: Mapping[int, Outcome] = MappingProxyType(
     {
         router_pb2.OUTCOME_MATCHED: Outcome.MATCHED,
         router_pb2.OUTCOME_OTHER: Outcome.OTHER,
         router_pb2.OUTCOME_LOW_CONFIDENCE: Outcome.LOW_CONFIDENCE,
+        router_pb2.OUTCOME_FALLBACK: Outcome.FALLBACK,
+    }
+)
+_FALLBACK_REASONS: Mapping[int, str] = MappingProxyType(
+    {
+        router_pb2.FALLBACK_REASON_DECIDE_BY_PASSED: "decide_by_passed",
+        router_pb2.FALLBACK_REASON_DECIDE_BY_UNREACHABLE: "decide_by_unreachable",
     }
 )
 
 
 def from_response(response: router_pb2.RouteResponse, address: str) -> Decision:
-    """Reads an answer. Whatever its other fields say, only MATCHED gives a policy and models.
+    """Reads an answer. Whatever its other fields say, only MATCHED and FALLBACK give a policy and models.
 
     Raises:
         ProtocolError: The answer has no outcome, or is MATCHED and names no policy.
@@ -151,13 +165,14 @@ def from_response(response: router_pb2.RouteResponse, address: str) -> Decision:
     matched = outcome is Outcome.MATCHED
     if matched and not response.policy:
         raise ProtocolError(f"the answer from {address} is MATCHED but names no policy")
+    policy = response.policy if matched or outcome is Outcome.FALLBACK else ""
     revisions, tokens, timings = response.revisions, response.tokens, response.timings
     return Decision(
-        policy=response.policy if matched else None,
+        policy=policy or None,
         outcome=outcome,
         probability=response.probability,
         ranking=tuple(RankedPolicy(each.policy, each.probability) for each in response.ranking),
-        models=tuple(response.models) if matched else (),
+        models=tuple(response.models) if policy else (),
         revisions=Revisions(
             bundle_digest=revisions.bundle_digest,
             prompt_variant=revisions.prompt_variant,
@@ -181,6 +196,7 @@ def from_response(response: router_pb2.RouteResponse, address: str) -> Decision:
         ),
         session_id=response.session_id,
         from_decision_cache=response.from_decision_cache,
+        fallback_reason=_FALLBACK_REASONS.get(response.fallback_reason, ""),
     )
 
 

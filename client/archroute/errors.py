@@ -60,6 +60,7 @@ class ArchrouteError(Exception):
         reason: str = "",
         field_violations: tuple[FieldViolation, ...] = (),
         metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -70,6 +71,8 @@ class ArchrouteError(Exception):
         """The wrong fields, in the order in which they were found."""
         self.metadata = dict(metadata or {})
         """What the server adds to `reason` (google.rpc.ErrorInfo.metadata)."""
+        self.retry_after = retry_after
+        """Seconds to wait before trying again (google.rpc.RetryInfo); None if the server does not say."""
 
 
 class InvalidRequestError(ArchrouteError):

@@ -33,12 +33,14 @@ class PolicySet:
     revision: str
     """SHA-256 of the policies, as `sha256:<hex>`."""
     policies: tuple[Policy, ...]
+    default_policy: str | None = None
+    """The name of the policy that a `FALLBACK` names; None if the set declares none."""
 
     @classmethod
     def from_message(cls, message: router_pb2.PolicySet) -> "PolicySet":
         """Reads a policy set as a server sends it."""
         policies = (Policy(each.name, each.description, tuple(each.models)) for each in message.policies)
-        return cls(message.name, message.revision, tuple(policies))
+        return cls(message.name, message.revision, tuple(policies), message.default_policy or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from google.protobuf.duration_pb2 import Duration
+
 from archroute.fields import checked_text, invalid, kind_of
 from archroute.message import Conversation, to_messages
 from archroute.policy import Policy, to_policies
@@ -11,6 +13,8 @@ from archroute.v1 import router_pb2
 __all__ = ["RouteRequest", "to_request"]
 
 _UINT32_MAX = 2**32 - 1
+# What google.protobuf.Duration holds: ten thousand years.
+_DURATION_MAX = 315_576_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,9 @@ class RouteRequest:
     session_id: str = ""
     """Names the conversation, so that the turns of one can be told from another's."""
 
+    decide_by: float | None = None
+    """Seconds that the server may take to decide, before the outcome is `FALLBACK`. None for no limit."""
+
 
 def to_request(request: RouteRequest) -> router_pb2.RouteRequest:
     """Converts a request. Checks each value by itself; whether they make sense is for the server to say.
@@ -49,6 +56,8 @@ def to_request(request: RouteRequest) -> router_pb2.RouteRequest:
         ),
         session_id=checked_text(request.session_id, "session_id"),
     )
+    if request.decide_by is not None:
+        message.options.decide_by.CopyFrom(_to_duration(request.decide_by))
     if request.policies is not None:
         if request.policy_set is not None:
             raise invalid("policy_set", "give either policy_set or policies, not both")
@@ -74,3 +83,14 @@ def _to_probability(value: object) -> float:
     if not 0 <= value <= 1:
         raise invalid("min_probability", f"must be from 0 to 1, not {value}")
     return float(value)
+
+
+def _to_duration(value: object) -> Duration:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise invalid("decide_by", f"must be a number of seconds, not {kind_of(value)}")
+    if not 0 < value <= _DURATION_MAX:
+        raise invalid("decide_by", f"must be above 0 seconds, or None for no limit, not {value}")
+    duration = Duration()
+    # At least one, since what rounds to nothing is not nothing.
+    duration.FromNanoseconds(max(1, round(value * 1_000_000_000)))
+    return duration

@@ -69,6 +69,7 @@ class Router:
         top_k: int = 0,
         min_probability: float = 0.0,
         session_id: str = "",
+        decide_by: float | None = None,
         timeout: float | None = None,
     ) -> Decision:
         """Decides one conversation.
@@ -80,6 +81,8 @@ class Router:
             top_k: How many entries of the ranking to return, best first. 0 returns all.
             min_probability: Below this, from 0 to 1, the outcome is `LOW_CONFIDENCE` and no policy is named.
             session_id: Names the conversation, so that the turns of one can be told from another's.
+            decide_by: Seconds that the server may take to decide; None for no limit. When they run out the
+                outcome is `FALLBACK`, with the policy set's default policy. Give `timeout` more than that.
             timeout: Seconds that the call may take; None for the client's own, `math.inf` for no limit.
         """
         request = RouteRequest(
@@ -89,6 +92,7 @@ class Router:
             top_k=top_k,
             min_probability=min_probability,
             session_id=session_id,
+            decide_by=decide_by,
         )
         response = self._call(self._stub.Route, to_request(request), timeout)
         return from_response(response, self._endpoint.address)

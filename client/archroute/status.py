@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import cast
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -35,6 +36,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 # What grpc.aio puts over the status of a stream that ends while a message is being written to it, whatever
 # that status was: https://github.com/grpc/grpc/issues/36066
 _LOST_STATUS = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+
+_DETAILS = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
 
 _CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
@@ -66,6 +69,7 @@ class Failure:
     reason: str = ""
     field_violations: tuple[FieldViolation, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
+    retry_after: float | None = None
 
     def error(self, address: str, timeout: float = math.inf) -> ArchrouteError:
         """The error to raise, which names the address that was called and the seconds that it had."""
@@ -86,6 +90,7 @@ class Failure:
             reason=self.reason,
             field_violations=self.field_violations,
             metadata=dict(self.metadata),
+            retry_after=self.retry_after,
         )
 
     def _violations_not_described(self) -> Iterable[str]:
@@ -106,14 +111,22 @@ def call_failure(error: grpc.RpcError) -> Failure:
     reason = ""
     violations: list[FieldViolation] = []
     metadata: dict[str, str] = {}
+    retry_after: float | None = None
     for detail in _details(error):
         if isinstance(detail, error_details_pb2.ErrorInfo):
             reason = detail.reason
             metadata.update(detail.metadata)
+        elif isinstance(detail, error_details_pb2.RetryInfo):
+            retry_after = _seconds(detail.retry_delay)
         else:
             violations += [FieldViolation(each.field, each.description) for each in detail.field_violations]
     return Failure(
-        error.code(), error.details() or "", reason, tuple(violations), tuple(sorted(metadata.items()))
+        error.code(),
+        error.details() or "",
+        reason,
+        tuple(violations),
+        tuple(sorted(metadata.items())),
+        retry_after,
     )
 
 
@@ -124,6 +137,7 @@ def route_failure(error: router_pb2.RouteError) -> Failure:
         error.message,
         error.reason,
         tuple(FieldViolation(each.field, each.description) for each in error.field_violations),
+        retry_after=_seconds(error.retry_after) if error.HasField("retry_after") else None,
     )
 
 
@@ -132,9 +146,13 @@ def code_from_number(number: int) -> grpc.StatusCode:
     return _CODES.get(number, grpc.StatusCode.UNKNOWN)
 
 
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
 def _details(
     error: grpc.RpcError,
-) -> Iterable[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest]:
+) -> Iterable[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo]:
     # Pairs in both clients, though the types of one say otherwise.
     pairs = cast(Iterable[tuple[str, bytes]], error.trailing_metadata() or ())
     for key, value in pairs:
@@ -143,7 +161,7 @@ def _details(
         try:
             status = status_pb2.Status.FromString(value)
             for packed in status.details:
-                for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest):
+                for kind in _DETAILS:
                     detail = kind()
                     if packed.Unpack(detail):
                         yield detail

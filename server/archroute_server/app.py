@@ -84,6 +84,8 @@ def load_served_engine(folder: Path, settings: Settings) -> ServedEngine:
             tree_tokens=settings.tree_tokens,
             batch_requests=settings.batch_requests,
             batch_tokens=settings.batch_tokens,
+            queue_requests=settings.queue_requests,
+            queue_tokens=settings.queue_tokens,
             prefix_cache_bytes=settings.prefix_cache_mib * 1024 * 1024,
             decision_cache_entries=settings.decision_cache_entries,
             decision_cache_seconds=settings.decision_cache_seconds,
@@ -115,7 +117,7 @@ class Application:
         settings = self._settings
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
         policy_sets = load_policy_sets(settings.policies) if settings.policies else PolicySets()
-        service = RouterService(policy_sets)
+        service = RouterService(policy_sets, max_deadline=settings.max_deadline_seconds)
         server = RpcServer(
             service,
             AccessLog(message_text=settings.log_message_text),

@@ -37,6 +37,9 @@ class Settings:
     prefix_cache_mib: int = 256
     batch_requests: int = 0
     batch_tokens: int = 2048
+    queue_requests: int = 256
+    queue_tokens: int = 262_144
+    max_deadline_seconds: float = 60.0
     decision_cache_entries: int = 1024
     decision_cache_seconds: float = 300.0
     max_message_bytes: int = 4 * 1024 * 1024
@@ -136,6 +139,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _positive_seconds(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise ValueError("is not above 0 seconds")
+    return seconds
+
+
 def _one_of(names: Sequence[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in names:
@@ -162,7 +172,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("listen", "ADDRESS", Address.parse, "HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one"),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(
-        "threads", "N", _whole_number(0, 1024), "threads that run the model; 0 for one on each physical core"
+        "threads",
+        "N",
+        _whole_number(0, 1024),
+        "threads that run the model; 0 for one on each physical core, or what a container's CPU quota allows",
     ),
     Flag(
         "max_prompt_tokens",
@@ -191,6 +204,24 @@ FLAGS: tuple[Flag, ...] = (
         "0 for what suits the provider: 1 on a CPU, several on a GPU",
     ),
     Flag("batch_tokens", "N", _whole_number(1, 2**20), "most new tokens of requests that share a run"),
+    Flag(
+        "queue_requests",
+        "N",
+        _whole_number(1, 2**20),
+        "most requests that wait or are decided at a time; more are refused at once",
+    ),
+    Flag(
+        "queue_tokens",
+        "N",
+        _whole_number(1, 2**30),
+        "most tokens of those requests in all; more are refused at once, unless nothing else is under way",
+    ),
+    Flag(
+        "max_deadline_seconds",
+        "SECONDS",
+        _positive_seconds,
+        "how long a request may take, if its caller sets no deadline or a later one",
+    ),
     Flag(
         "decision_cache_entries",
         "N",

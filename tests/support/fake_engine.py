@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-from archroute_server.engine.answer import Answer, Timings, TokenUsage
+from archroute_server.engine.answer import Answer, FallbackReason, Timings, TokenUsage
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
+from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
 from archroute_server.router.conversation import rank
-from archroute_server.router.decision import Decision, Outcome, Ranked
+from archroute_server.router.decision import Decision, Outcome, Ranked, fallback
 from archroute_server.router.message import Message
 from archroute_server.router.policy import OTHER, PolicySet
 
@@ -27,6 +28,7 @@ class FakeEngine:
     def __init__(self, identity: Identity | None = None) -> None:
         self.identity = identity or Identity("sha256:0123", "arch-router/model-card", "cpu")
         self.decided: list[tuple[PolicySet, tuple[Message, ...]]] = []
+        self.limits: list[TimeLimit] = []
         self.closed = asyncio.Event()
         self._holds: dict[str, Hold] = {}
         self._failures: dict[str, Exception] = {}
@@ -40,7 +42,22 @@ class FakeEngine:
         self._failures[text] = error
 
     async def decide(
-        self, policies: PolicySet, messages: Sequence[Message], *, min_probability: float = 0.0
+        self,
+        policies: PolicySet,
+        messages: Sequence[Message],
+        *,
+        min_probability: float = 0.0,
+        limit: TimeLimit = UNLIMITED,
+    ) -> Answer:
+        self.limits.append(limit)
+        try:
+            async with within(limit):
+                return await self._decide(policies, messages, min_probability)
+        except DecideByMissed as missed:
+            return _fallback(policies, missed.reason)
+
+    async def _decide(
+        self, policies: PolicySet, messages: Sequence[Message], min_probability: float
     ) -> Answer:
         if self.closed.is_set():
             raise EngineClosed
@@ -87,4 +104,13 @@ def _answer(policies: PolicySet, min_probability: float) -> Answer:
         ),
         tokens=TokenUsage(prompt=120, cached=100, dropped=7, dropped_messages=2, forward_passes=1),
         timings=Timings(queue=0.001, tokenize=0.002, inference=0.25),
+    )
+
+
+def _fallback(policies: PolicySet, reason: FallbackReason) -> Answer:
+    return Answer(
+        decision=fallback(policies),
+        tokens=TokenUsage(prompt=0, cached=0, dropped=0, dropped_messages=0, forward_passes=0),
+        timings=Timings(queue=0.004, tokenize=0.0, inference=0.0),
+        fallback_reason=reason,
     )

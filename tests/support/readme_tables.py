@@ -44,6 +44,18 @@ REASONS: Mapping[str, tuple[str, str]] = {
     ),
     "SERVER_STARTING": ("The model is not loaded and warm yet", "Try again shortly"),
     "SERVER_STOPPING": ("The server is shutting down", "Send the request to another server"),
+    "QUEUE_FULL": (
+        "As much is under way as `--queue-requests` and `--queue-tokens` allow",
+        "Try again after the time that the error names, ask another server, or go on without a decision",
+    ),
+    "DEADLINE_UNREACHABLE": (
+        "At the pace of the requests before it, this one would be decided after its deadline",
+        "As above, or allow more time",
+    ),
+    "DEADLINE_EXCEEDED": (
+        "The deadline passed: the caller's, or `--max-deadline-seconds`",
+        "Allow more time, or go on without a decision",
+    ),
     "INTERNAL": ("A defect. The message holds an id, and the server's log has the same id", "Report it"),
 }
 # For statuses that gRPC itself gives, without a reason.

@@ -2,13 +2,14 @@
 
 import io
 import json
+import math
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from archroute.v1 import router_pb2
@@ -26,6 +27,7 @@ CODING = PolicySet(
         Policy("code", "Writing and changing code.", ("large", "small")),
         Policy("review", "Reading code.", ("small",)),
     ),
+    default_policy="review",
 )
 TALKING = PolicySet("talking", (Policy("talk", "Small talk."),))
 POLICY_SETS = PolicySets([CODING, TALKING], default_name="coding")
@@ -71,10 +73,14 @@ class Refusal:
     message: str
     reason: str
     fields: dict[str, str]
+    retry_after: float | None = None
+    pushback_ms: str | None = None
 
 
-def new_server(policy_sets: PolicySets = POLICY_SETS) -> tuple[RpcServer, RouterService]:
-    service = RouterService(policy_sets)
+def new_server(
+    policy_sets: PolicySets = POLICY_SETS, *, max_deadline: float = math.inf
+) -> tuple[RpcServer, RouterService]:
+    service = RouterService(policy_sets, max_deadline=max_deadline)
     server = RpcServer(
         service,
         AccessLog(),
@@ -97,11 +103,19 @@ async def refusal(call: Awaitable[object]) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     error = caught.value
-    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    metadata = dict(error.trailing_metadata())
+    status = Status.FromString(metadata["grpc-status-details-bin"])
     assert (status.code, status.message) == (error.code().value[0], error.details())
-    info, bad_request = ErrorInfo(), BadRequest()
+    info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
     for detail in status.details:
-        assert detail.Unpack(info) or detail.Unpack(bad_request)
+        assert detail.Unpack(info) or detail.Unpack(bad_request) or detail.Unpack(retry)
     assert info.domain == "archroute"
     fields = {violation.field: violation.description for violation in bad_request.field_violations}
-    return Refusal(error.code(), error.details() or "", info.reason, fields)
+    return Refusal(
+        error.code(),
+        error.details() or "",
+        info.reason,
+        fields,
+        retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None,
+        metadata.get("grpc-retry-pushback-ms"),
+    )

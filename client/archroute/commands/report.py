@@ -16,6 +16,7 @@ _DIGEST_SHOWN = len("sha256:") + 12
 _OUTCOMES = {
     Outcome.OTHER: "no policy fits",
     Outcome.LOW_CONFIDENCE: "no policy is probable enough",
+    Outcome.FALLBACK: "no decision in time, and the policy set has no default policy",
     Outcome.UNRECOGNIZED: "the server gave an outcome that this version does not know",
 }
 
@@ -52,6 +53,8 @@ def _headline(decision: Decision, *, bold: bool) -> str:
     chosen = _OUTCOMES[decision.outcome] if decision.policy is None else _printable(decision.policy)
     if bold:
         chosen = f"\x1b[1m{chosen}\x1b[0m"
+    if decision.outcome is Outcome.FALLBACK:
+        return chosen if decision.policy is None else f"{chosen}  by default, no decision in time"
     return f"{chosen}  {_percent(decision.probability).strip()}"
 
 

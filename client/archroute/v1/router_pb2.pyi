@@ -23,6 +23,13 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_MATCHED: _ClassVar[Outcome]
     OUTCOME_OTHER: _ClassVar[Outcome]
     OUTCOME_LOW_CONFIDENCE: _ClassVar[Outcome]
+    OUTCOME_FALLBACK: _ClassVar[Outcome]
+
+class FallbackReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FALLBACK_REASON_UNSPECIFIED: _ClassVar[FallbackReason]
+    FALLBACK_REASON_DECIDE_BY_PASSED: _ClassVar[FallbackReason]
+    FALLBACK_REASON_DECIDE_BY_UNREACHABLE: _ClassVar[FallbackReason]
 ROLE_UNSPECIFIED: Role
 ROLE_SYSTEM: Role
 ROLE_DEVELOPER: Role
@@ -33,6 +40,10 @@ OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_MATCHED: Outcome
 OUTCOME_OTHER: Outcome
 OUTCOME_LOW_CONFIDENCE: Outcome
+OUTCOME_FALLBACK: Outcome
+FALLBACK_REASON_UNSPECIFIED: FallbackReason
+FALLBACK_REASON_DECIDE_BY_PASSED: FallbackReason
+FALLBACK_REASON_DECIDE_BY_UNREACHABLE: FallbackReason
 
 class Part(_message.Message):
     __slots__ = ("text",)
@@ -59,18 +70,22 @@ class Policy(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class InlinePolicies(_message.Message):
-    __slots__ = ("policies",)
+    __slots__ = ("policies", "default_policy")
     POLICIES_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_POLICY_FIELD_NUMBER: _ClassVar[int]
     policies: _containers.RepeatedCompositeFieldContainer[Policy]
-    def __init__(self, policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ...) -> None: ...
+    default_policy: str
+    def __init__(self, policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., default_policy: _Optional[str] = ...) -> None: ...
 
 class RouteOptions(_message.Message):
-    __slots__ = ("top_k", "min_probability")
+    __slots__ = ("top_k", "min_probability", "decide_by")
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     MIN_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    DECIDE_BY_FIELD_NUMBER: _ClassVar[int]
     top_k: int
     min_probability: float
-    def __init__(self, top_k: _Optional[int] = ..., min_probability: _Optional[float] = ...) -> None: ...
+    decide_by: _duration_pb2.Duration
+    def __init__(self, top_k: _Optional[int] = ..., min_probability: _Optional[float] = ..., decide_by: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class RouteRequest(_message.Message):
     __slots__ = ("policy_set", "inline_policies", "messages", "options", "session_id")
@@ -137,7 +152,7 @@ class Timings(_message.Message):
     def __init__(self, total: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., queue: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., tokenize: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., inference: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
-    __slots__ = ("policy", "outcome", "probability", "ranking", "models", "revisions", "tokens", "timings", "session_id", "from_decision_cache")
+    __slots__ = ("policy", "outcome", "probability", "ranking", "models", "revisions", "tokens", "timings", "session_id", "from_decision_cache", "fallback_reason")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +163,7 @@ class RouteResponse(_message.Message):
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     FROM_DECISION_CACHE_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     policy: str
     outcome: Outcome
     probability: float
@@ -158,7 +174,8 @@ class RouteResponse(_message.Message):
     timings: Timings
     session_id: str
     from_decision_cache: bool
-    def __init__(self, policy: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., probability: _Optional[float] = ..., ranking: _Optional[_Iterable[_Union[RankedPolicy, _Mapping]]] = ..., models: _Optional[_Iterable[str]] = ..., revisions: _Optional[_Union[Revisions, _Mapping]] = ..., tokens: _Optional[_Union[TokenUsage, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., session_id: _Optional[str] = ..., from_decision_cache: bool = ...) -> None: ...
+    fallback_reason: FallbackReason
+    def __init__(self, policy: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., probability: _Optional[float] = ..., ranking: _Optional[_Iterable[_Union[RankedPolicy, _Mapping]]] = ..., models: _Optional[_Iterable[str]] = ..., revisions: _Optional[_Union[Revisions, _Mapping]] = ..., tokens: _Optional[_Union[TokenUsage, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., session_id: _Optional[str] = ..., from_decision_cache: bool = ..., fallback_reason: _Optional[_Union[FallbackReason, str]] = ...) -> None: ...
 
 class RouteStreamRequest(_message.Message):
     __slots__ = ("request_id", "request")
@@ -179,16 +196,18 @@ class RouteStreamResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., response: _Optional[_Union[RouteResponse, _Mapping]] = ..., error: _Optional[_Union[RouteError, _Mapping]] = ...) -> None: ...
 
 class RouteError(_message.Message):
-    __slots__ = ("code", "reason", "message", "field_violations")
+    __slots__ = ("code", "reason", "message", "field_violations", "retry_after")
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FIELD_VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     code: int
     reason: str
     message: str
     field_violations: _containers.RepeatedCompositeFieldContainer[FieldViolation]
-    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., field_violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ...) -> None: ...
+    retry_after: _duration_pb2.Duration
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., field_violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ..., retry_after: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class FieldViolation(_message.Message):
     __slots__ = ("field", "description")
@@ -233,11 +252,13 @@ class GetPolicySetResponse(_message.Message):
     def __init__(self, policy_set: _Optional[_Union[PolicySet, _Mapping]] = ...) -> None: ...
 
 class PolicySet(_message.Message):
-    __slots__ = ("name", "revision", "policies")
+    __slots__ = ("name", "revision", "policies", "default_policy")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_POLICY_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: str
     policies: _containers.RepeatedCompositeFieldContainer[Policy]
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ...) -> None: ...
+    default_policy: str
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., default_policy: _Optional[str] = ...) -> None: ...

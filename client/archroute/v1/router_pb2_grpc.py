@@ -70,6 +70,17 @@ class RouterServiceServicer(object):
         NOT_FOUND for an unknown policy set, UNAVAILABLE while the server starts or
         stops, DEADLINE_EXCEEDED and CANCELLED as the caller asked. Every error
         carries google.rpc.ErrorInfo with a stable `reason`.
+
+        RESOURCE_EXHAUSTED comes at once if too much is under way (`QUEUE_FULL`), or
+        if the call's deadline would pass before its turn came, going by how long the
+        requests before it take (`DEADLINE_UNREACHABLE`). The latter is not
+        DEADLINE_EXCEEDED, because the deadline has not passed: there is time left to
+        ask another server. Both carry google.rpc.RetryInfo, and the same time in the
+        trailing metadata `grpc-retry-pushback-ms`. A request that is wrong is told
+        so even then, since it would be wrong again.
+
+        A call with no deadline, or with one that is too far away, gets the server's
+        own, and DEADLINE_EXCEEDED when that passes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +90,8 @@ class RouterServiceServicer(object):
         """Decides many conversations over one connection. An answer carries the
         `request_id` of its request, and answers may arrive in another order. An
         error that concerns one request is answered in its place; the stream goes on.
+        Each request is admitted by itself, and is bounded by the stream's deadline
+        and by the server's own, counted from the request's arrival.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

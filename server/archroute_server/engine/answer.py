@@ -1,6 +1,7 @@
 """Answer: a decision with what it took."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from archroute_server.router.decision import Decision
 
@@ -25,12 +26,22 @@ class Timings:
     """Seconds that a decision spent in each stage.
 
     `queue` is the wait for the inference thread, or for an equal request that it runs for. `inference` counts
-    a forward pass shared with other requests whole.
+    a forward pass shared with other requests whole. For a fallback, all that came behind the tokenizing
+    counts as `queue`.
     """
 
     queue: float
     tokenize: float
     inference: float
+
+
+class FallbackReason(Enum):
+    """Why the model did not decide."""
+
+    DECIDE_BY_PASSED = "decide_by_passed"
+    """The caller's budget ran out."""
+    DECIDE_BY_UNREACHABLE = "decide_by_unreachable"
+    """It would have run out, going by the pace of the requests before this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +53,5 @@ class Answer:
     timings: Timings
     from_decision_cache: bool = False
     """Whether the same prompt was decided a moment ago, so that the model was not run for this one."""
+    fallback_reason: FallbackReason | None = None
+    """Set if the outcome is `FALLBACK`."""

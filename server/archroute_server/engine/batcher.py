@@ -13,6 +13,7 @@ from archroute_server.engine.packed_row import Question
 from archroute_server.engine.prefix_cache import MIN_PIECE, CacheStatistics, PrefixCache, common_length
 from archroute_server.engine.request import Request, Settled
 from archroute_server.engine.request_queue import RequestQueue
+from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class BatchStatistics:
     """Of several requests each, which were then decided one by one."""
     waiting: int
     """Requests that wait for the inference thread."""
+    cancelled: int
+    """Requests that left the queue because nobody waited for them any more."""
+    expired: int
+    """Requests that left the queue because their time was over."""
 
 
 class Batcher:
@@ -54,8 +59,15 @@ class Batcher:
     @property
     def statistics(self) -> BatchStatistics:
         """What the batcher did so far."""
+        queue = self._queue.statistics
         return BatchStatistics(
-            self._batches, self._requests, self._forward_passes, self._failed_batches, len(self._queue)
+            batches=self._batches,
+            requests=self._requests,
+            forward_passes=self._forward_passes,
+            failed_batches=self._failed_batches,
+            waiting=queue.waiting,
+            cancelled=queue.cancelled,
+            expired=queue.expired,
         )
 
     @property
@@ -63,13 +75,14 @@ class Batcher:
         """What the prefix cache did so far."""
         return self._prefixes.statistics
 
-    def submit(self, question: Question, reusable: int) -> Future[Settled]:
+    def submit(self, question: Question, reusable: int, limit: TimeLimit = UNLIMITED) -> Future[Settled]:
         """Queue a question, the first `reusable` tokens of whose prompt are worth keeping.
 
         Cancelling what is returned takes it out of the queue; once it runs it cannot be cancelled. Raises
-        `EngineClosed`, and so does the future if the batcher is closed before the question's turn.
+        `EngineClosed`, and so does the future if the batcher is closed before the question's turn. If the
+        limit passes before, the future raises what `TimeLimit.passed` returns.
         """
-        request = Request(question, reusable)
+        request = Request(question, reusable, limit)
         self._queue.put(request)
         return request.future
 
@@ -161,7 +174,8 @@ class Batcher:
         self._requests += len(batch)
         self._forward_passes += decoded[0].forward_passes
         return [
-            Settled(result.branches, cached, result.forward_passes, started, seconds) for result in decoded
+            Settled(result.branches, cached, result.forward_passes, started, seconds, len(batch))
+            for result in decoded
         ]
 
     def _settle(self, batch: Sequence[Request], results: Sequence[Settled | Exception]) -> None:

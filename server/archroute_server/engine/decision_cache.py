@@ -58,6 +58,13 @@ class DecisionCache:
         entries = 0 if self._branches is None else len(self._branches)
         return DecisionCacheStatistics(self._hits, self._misses, entries)
 
+    def recall_at_once(self, key: DecisionKey) -> Branches | None:
+        """Return what is known of `key`; a hit if there is something, and nothing otherwise."""
+        known: Branches | None = None if self._branches is None else self._branches.get(key)
+        if known is not None:
+            self._hits += 1
+        return known
+
     @asynccontextmanager
     async def recall(self, key: DecisionKey) -> AsyncIterator[Branches | None]:
         """Give what is known of `key`; None makes it the caller's to decide and `remember` in the block.

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
-from archroute_server.engine.answer import Answer, Timings, TokenUsage
+from archroute_server.engine.admission import Admission, AdmissionStatistics, Permit
+from archroute_server.engine.answer import Answer, FallbackReason, Timings, TokenUsage
 from archroute_server.engine.batcher import Batcher, BatchStatistics
 from archroute_server.engine.decision_cache import (
     Branches,
@@ -23,9 +24,11 @@ from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
 from archroute_server.engine.packed_row import Question
 from archroute_server.engine.prefix_cache import CacheStatistics
+from archroute_server.engine.recent_prompts import RecentPrompt, RecentPrompts, question_digest
 from archroute_server.engine.request import Settled
+from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
 from archroute_server.router.answer import answer_trie
-from archroute_server.router.decision import Rows, decide
+from archroute_server.router.decision import Decision, Rows, decide, fallback
 from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet
@@ -43,12 +46,32 @@ class _Prepared:
     layout: BranchLayout
     seconds: float
 
+    @property
+    def question(self) -> Question:
+        """What the model is asked."""
+        return Question(self.prompt.token_ids, self.layout)
+
+
+@dataclass(slots=True)
+class _Work:
+    """A request on its way through the engine, and how far it came."""
+
+    policies: PolicySet
+    messages: Sequence[Message]
+    min_probability: float
+    limit: TimeLimit
+    digest: bytes
+    """Of the policies and messages; see `RecentPrompts`."""
+    prepared: _Prepared | None = None
+    queued: float = 0.0
+    """When it was prepared, of `time.perf_counter`."""
+
 
 class Engine:
-    """Decides conversations: encode on one thread, recall or run the model on another, decide.
+    """Decides conversations: admit, encode on one thread, recall or run the model on another, decide.
 
-    `decide` may be called by any number of tasks of one event loop; see `Batcher` for whom the model runs
-    next, and `DecisionCache` for what it does not run for.
+    `decide` may be called by any number of tasks of one event loop; see `Admission` for whom it turns away,
+    `Batcher` for whom the model runs next, and `DecisionCache` for what it does not run for.
     """
 
     def __init__(
@@ -58,13 +81,20 @@ class Engine:
         self._encoder = encoder
         self._end_of_turn = end_of_turn
         self._tokenizing = ThreadPoolExecutor(1, "tokenize")
+        self._admission = Admission(limits.queue_requests, limits.queue_tokens)
         self._batcher = Batcher(model, limits)
         self._decisions = DecisionCache(limits.decision_cache_entries, limits.decision_cache_seconds)
+        self._recent = RecentPrompts(limits.decision_cache_entries)
         self._closed = False
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._layout = lru_cache(_LAYOUTS_KEPT)(self._make_layout)
+
+    @property
+    def admission_statistics(self) -> AdmissionStatistics:
+        """Who was let in and turned away so far."""
+        return self._admission.statistics
 
     @property
     def prefix_statistics(self) -> CacheStatistics:
@@ -82,37 +112,32 @@ class Engine:
         return self._decisions.statistics
 
     async def decide(
-        self, policies: PolicySet, messages: Sequence[Message], *, min_probability: float = 0.0
+        self,
+        policies: PolicySet,
+        messages: Sequence[Message],
+        *,
+        min_probability: float = 0.0,
+        limit: TimeLimit = UNLIMITED,
     ) -> Answer:
-        """Decide which policy the conversation calls for.
+        """Decide which policy the conversation calls for, or fall back once `limit.decide_by` has passed.
 
-        Cancelling the task takes the request out of the queue; a forward pass that has begun is finished.
-        Raises `InvalidRequest` for a conversation that cannot be decided, and `EngineClosed`.
+        Cancelling the task takes the request out of the queue, as the passing of the limit does; a forward
+        pass that has begun is finished. What was decided a moment ago is answered whatever is under way.
+
+        Raises `InvalidRequest` for a conversation that cannot be decided, `DeadlineExceeded`, `QueueFull`,
+        `DeadlineUnreachable` and `EngineClosed`.
         """
+        digest = question_digest(policies.revision, messages)
+        work = _Work(policies, messages, min_probability, limit, digest)
         with self._under_way():
-            prepared = await self._tokenize(policies, messages)
-            queued = time.perf_counter()
-            key = DecisionKey.of(policies.revision, prepared.prompt.token_ids)
-            async with self._decisions.recall(key) as known:
-                settled = await self._infer(prepared) if known is None else _recalled(known)
-                trie, temperature = prepared.layout.trie, self.identity.temperature or 1.0
-                decision = decide(trie, settled.branches, policies, min_probability, temperature)
-                if known is None:
-                    self._decisions.remember(key, settled.branches)
-        return Answer(
-            decision=decision,
-            tokens=TokenUsage(
-                prompt=len(prepared.prompt.token_ids),
-                cached=settled.cached,
-                dropped=prepared.prompt.dropped_tokens,
-                dropped_messages=prepared.prompt.dropped_messages,
-                forward_passes=settled.forward_passes,
-            ),
-            timings=Timings(
-                queue=settled.started - queued, tokenize=prepared.seconds, inference=settled.seconds
-            ),
-            from_decision_cache=known is not None,
-        )
+            if (known := self._recall_at_once(work)) is not None:
+                return known
+            try:
+                with self._admission.enter(limit) as permit:
+                    async with within(limit):
+                        return await self._decide(work, permit)
+            except DecideByMissed as missed:
+                return _fallback(work, missed.reason)
 
     async def read_branches(
         self, policies: PolicySet, messages: Sequence[Message]
@@ -123,7 +148,7 @@ class Engine:
         """
         with self._under_way():
             prepared = await self._tokenize(policies, messages)
-            return prepared.layout.trie, (await self._infer(prepared)).branches
+            return prepared.layout.trie, (await self._infer(prepared, UNLIMITED)).branches
 
     async def close(self, grace: float) -> None:
         """Take no more requests, answer those that are here within `grace` seconds, then stop.
@@ -135,6 +160,61 @@ class Engine:
             await asyncio.wait_for(self._idle.wait(), grace)
         await asyncio.to_thread(self._tokenizing.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(self._batcher.close)
+
+    def _recall_at_once(self, work: _Work) -> Answer | None:
+        """Answer from the decision cache if the same question was decided a moment ago."""
+        prompt = self._recent.get(work.digest)
+        if prompt is None or (branches := self._decisions.recall_at_once(prompt.key)) is None:
+            return None
+        return Answer(
+            decision=self._judge(work, prompt.trie, branches),
+            tokens=TokenUsage(
+                prompt=prompt.prompt_tokens,
+                cached=0,
+                dropped=prompt.dropped_tokens,
+                dropped_messages=prompt.dropped_messages,
+                forward_passes=0,
+            ),
+            timings=Timings(queue=0.0, tokenize=0.0, inference=0.0),
+            from_decision_cache=True,
+        )
+
+    async def _decide(self, work: _Work, permit: Permit) -> Answer:
+        """Decide a request that was admitted."""
+        prepared = work.prepared = await self._tokenize(work.policies, work.messages)
+        work.queued = time.perf_counter()
+        prompt, trie = prepared.prompt, prepared.layout.trie
+        key = DecisionKey.of(work.policies.revision, prompt.token_ids)
+        async with self._decisions.recall(key) as known:
+            if known is None:
+                permit.charge(prepared.question.new_tokens(cached=0))
+                settled = await self._infer(prepared, work.limit)
+            else:
+                settled = _recalled(known)
+            decision = self._judge(work, trie, settled.branches)
+            if known is None:
+                self._decisions.remember(key, settled.branches)
+        tokens = len(prompt.token_ids)
+        recent = RecentPrompt(key, trie, tokens, prompt.dropped_tokens, prompt.dropped_messages)
+        self._recent.remember(work.digest, recent)
+        return Answer(
+            decision=decision,
+            tokens=TokenUsage(
+                prompt=tokens,
+                cached=settled.cached,
+                dropped=prompt.dropped_tokens,
+                dropped_messages=prompt.dropped_messages,
+                forward_passes=settled.forward_passes,
+            ),
+            timings=Timings(
+                queue=settled.started - work.queued, tokenize=prepared.seconds, inference=settled.seconds
+            ),
+            from_decision_cache=known is not None,
+        )
+
+    def _judge(self, work: _Work, trie: AnswerTrie, branches: Branches) -> Decision:
+        temperature = self.identity.temperature or 1.0
+        return decide(trie, branches, work.policies, work.min_probability, temperature)
 
     @contextlib.contextmanager
     def _under_way(self) -> Iterator[None]:
@@ -165,10 +245,26 @@ class Engine:
             # Nobody cancelled this task, so the thread was shut down with the work still queued.
             raise EngineClosed from None
 
-    async def _infer(self, prepared: _Prepared) -> Settled:
+    async def _infer(self, prepared: _Prepared, limit: TimeLimit) -> Settled:
         """Let the model run; cancelling takes the request out of the queue."""
-        question = Question(prepared.prompt.token_ids, prepared.layout)
-        return await asyncio.wrap_future(self._batcher.submit(question, prepared.prompt.reusable))
+        question = prepared.question
+        future = self._batcher.submit(question, prepared.prompt.reusable, limit)
+        loop = asyncio.get_running_loop()
+
+        def measure(done: Future[Settled]) -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
+                loop.call_soon_threadsafe(self._measure, question.new_tokens(cached=0), done)
+
+        # Of the future, since a run that nobody waits for any more tells the pace as well.
+        future.add_done_callback(measure)
+        return await asyncio.wrap_future(future)
+
+    def _measure(self, tokens: int, done: Future[Settled]) -> None:
+        """Tell the admission how long a request took, if the model ran for it."""
+        if done.cancelled() or done.exception() is not None:
+            return
+        settled = done.result()
+        self._admission.record(tokens, settled.seconds / settled.requests)
 
     def _prepare(self, policies: PolicySet, messages: Sequence[Message]) -> _Prepared:
         """Encode the prompt and lay out the answers, on the tokenizing thread."""
@@ -185,3 +281,13 @@ class Engine:
 def _recalled(branches: Branches) -> Settled:
     """Return what is known as if the inference thread had given it back now."""
     return Settled(branches, cached=0, forward_passes=0, started=time.perf_counter(), seconds=0.0)
+
+
+def _fallback(work: _Work, reason: FallbackReason) -> Answer:
+    """Answer without a decision, and say how far it came."""
+    tokens, timings = TokenUsage(0, 0, 0, 0, 0), Timings(0.0, 0.0, 0.0)
+    if (prepared := work.prepared) is not None:
+        prompt = prepared.prompt
+        tokens = TokenUsage(len(prompt.token_ids), 0, prompt.dropped_tokens, prompt.dropped_messages, 0)
+        timings = Timings(time.perf_counter() - work.queued, prepared.seconds, 0.0)
+    return Answer(fallback(work.policies), tokens, timings, fallback_reason=reason)

@@ -45,7 +45,8 @@ def load_engine(
 ) -> Engine:
     """Open the bundle in `folder`, check every file of it, and load it on `provider`.
 
-    `threads` is how many the model computes with, 0 for one on each physical core. Prompts are cut to
+    `threads` is how many the model computes with, 0 for one on each physical core that the container's CPU
+    quota allows. Prompts are cut to
     `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
     provider, and the shapes that it runs best, are the provider's.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from archroute_server.engine.branch_probabilities import Row
 from archroute_server.engine.packed_row import Question
+from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Settled:
     forward_passes: int
     started: float
     seconds: float
+    requests: int = 1
+    """How many requests the same run of the model decided."""
 
 
 @dataclass(eq=False, slots=True)
@@ -23,9 +26,10 @@ class Request:
     """A question on its way through the inference thread.
 
     The first `reusable` tokens of its prompt are worth keeping. Until it runs, cancelling `future` takes it
-    out of the queue.
+    out of the queue, and so does the passing of its limit.
     """
 
     question: Question
     reusable: int
+    limit: TimeLimit = UNLIMITED
     future: Future[Settled] = field(default_factory=Future)

@@ -1,22 +1,42 @@
 """RequestQueue: what waits for the inference thread."""
 
 import threading
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 from archroute_server.engine.errors import EngineClosed
-from archroute_server.engine.request import Request
+from archroute_server.engine.request import Request, Settled
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatistics:
+    """The queue now, and counters since the start of those who left it without having been run."""
+
+    waiting: int
+    cancelled: int
+    """Nobody waited for them any more."""
+    expired: int
+    """Their time was over."""
 
 
 class RequestQueue:
     """Requests in the order of their arrival. May be used by several threads; one of them takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._requests: list[Request] = []
         self._changed = threading.Condition()
         self._closed = False
+        self._cancelled = 0
+        self._expired = 0
 
-    def __len__(self) -> int:
-        return len(self._requests)
+    @property
+    def statistics(self) -> QueueStatistics:
+        """What became of the requests so far."""
+        with self._changed:
+            return QueueStatistics(len(self._requests), self._cancelled, self._expired)
 
     def put(self, request: Request) -> None:
         """Add a request. Raises `EngineClosed`."""
@@ -25,6 +45,8 @@ class RequestQueue:
                 raise EngineClosed
             self._requests.append(request)
             self._changed.notify()
+        # At once, and not when the inference thread comes by: while it hangs, nothing else empties the queue.
+        request.future.add_done_callback(lambda future: self._drop_cancelled(request, future))
 
     def wait(self) -> bool:
         """Wait until there is a request; say False once the queue is closed."""
@@ -33,17 +55,30 @@ class RequestQueue:
             return not self._closed
 
     def waiting(self) -> list[Request]:
-        """Return the requests that wait, the oldest first; those that were cancelled leave the queue."""
+        """Return the requests that wait, the oldest first; those whose time is over leave the queue."""
         with self._changed:
-            self._requests = [request for request in self._requests if not request.future.cancelled()]
-            return list(self._requests)
+            now = self._clock()
+            expired = [request for request in self._requests if request.limit.first <= now]
+            self._requests = [request for request in self._requests if request.limit.first > now]
+            left = list(self._requests)
+        for request in expired:
+            self._count(expired=True)
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_exception(request.limit.passed())
+        return left
 
     def take(self, requests: Collection[Request]) -> list[Request]:
         """Take requests out to be run: those of `requests` that still wait and can no longer be cancelled."""
         with self._changed:
             taken = [request for request in self._requests if request in requests]
             self._requests = [request for request in self._requests if request not in requests]
-        return [request for request in taken if request.future.set_running_or_notify_cancel()]
+        running = []
+        for request in taken:
+            if request.future.set_running_or_notify_cancel():
+                running.append(request)
+            else:
+                self._count(expired=request.limit.first <= self._clock())
+        return running
 
     def close(self) -> None:
         """Take no more requests; those that wait raise `EngineClosed`."""
@@ -54,3 +89,19 @@ class RequestQueue:
         for request in left:
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(EngineClosed())
+
+    def _drop_cancelled(self, request: Request, future: Future[Settled]) -> None:
+        """Take a cancelled request out, unless whoever else took it out has counted it."""
+        if not future.cancelled():
+            return
+        with self._changed:
+            if request not in self._requests:
+                return
+            self._requests.remove(request)
+        # asyncio cancels what it waits for when the time is over, too.
+        self._count(expired=request.limit.first <= self._clock())
+
+    def _count(self, *, expired: bool) -> None:
+        with self._changed:
+            self._expired += expired
+            self._cancelled += not expired

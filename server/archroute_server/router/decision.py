@@ -29,11 +29,13 @@ the edges of that branch; None for a branch that the model was not run at."""
 
 
 class Outcome(Enum):
-    """How a decision ended. Only `MATCHED` names a policy."""
+    """How a decision ended. `MATCHED` names a policy, and `FALLBACK` does if the set declares one for it."""
 
     MATCHED = "matched"
     OTHER = "other"
     LOW_CONFIDENCE = "low_confidence"
+    FALLBACK = "fallback"
+    """The model did not decide in time."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ class Ranked:
 class Decision:
     """What the router answers.
 
-    `policy` and `models` are those of the matched policy: None and empty unless the outcome is `MATCHED`.
-    `probability` belongs to the greedy choice, whatever the outcome. `ranking` holds every answer whose
-    probability is known, most probable first: all of them, unless the model was not run at every branch. The
-    greedy choice follows the likeliest token at each branch and need not lead the ranking.
+    `policy` and `models` are those of the matched policy, or for `FALLBACK` of the set's default policy: None
+    and empty for any other outcome. `probability` belongs to the greedy choice, whatever the outcome; it is 0
+    for a fallback, which has no choice and no ranking. `ranking` holds every answer whose probability is
+    known, most probable first: all of them, unless the model was not run at every branch. The greedy choice
+    follows the likeliest token at each branch and need not lead the ranking.
     """
 
     policy: str | None
@@ -87,6 +90,18 @@ def decide(
         probability=probability,
         ranking=tuple(Ranked(trie.answers[answer], math.exp(totals[answer])) for answer in known),
         models=matched.models if matched else (),
+    )
+
+
+def fallback(policies: PolicySet) -> Decision:
+    """Return what is answered without the model: the set's default policy, or none."""
+    default = next((policy for policy in policies.policies if policy.name == policies.default_policy), None)
+    return Decision(
+        policy=default.name if default else None,
+        outcome=Outcome.FALLBACK,
+        probability=0.0,
+        ranking=(),
+        models=default.models if default else (),
     )
 
 

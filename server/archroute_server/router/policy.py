@@ -35,10 +35,13 @@ class PolicySet:
     `name` is empty for policies that came with a request. Raises `InvalidRequest` with field paths such as
     `policies[2].name`. Names are shown to people, so control characters and surrounding white space are
     refused there; quotes, backslashes, emoji and names that begin with another name are fine.
+
+    `default_policy` is the name of the policy that a fallback names; None for no policy.
     """
 
     name: str
     policies: tuple[Policy, ...]
+    default_policy: str | None = None
 
     def __post_init__(self) -> None:
         violations = tuple(_violations(self))
@@ -47,10 +50,14 @@ class PolicySet:
 
     @cached_property
     def revision(self) -> str:
-        """`sha256:<hex>` of the policies in canonical JSON; the set's name does not take part."""
-        canonical = json.dumps(
-            [asdict(policy) for policy in self.policies], sort_keys=True, separators=(",", ":")
-        )
+        """`sha256:<hex>` of the policies in canonical JSON, and of the default policy if there is one.
+
+        The set's name does not take part.
+        """
+        content: object = [asdict(policy) for policy in self.policies]
+        if self.default_policy is not None:
+            content = {"policies": content, "default_policy": self.default_policy}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(canonical.encode('ascii')).hexdigest()}"
 
 
@@ -63,6 +70,9 @@ def _violations(policy_set: PolicySet) -> Iterator[Violation]:
     if len(policies) > MAX_POLICIES:
         yield Violation("policies", f"holds {len(policies)} policies; the limit is {MAX_POLICIES}")
         return
+    default = policy_set.default_policy
+    if default is not None and default not in {policy.name for policy in policies}:
+        yield Violation("default_policy", f"{shorten(default)!r} is not the name of a policy of the set")
     first_with_name: dict[str, int] = {}
     for index, policy in enumerate(policies):
         path = f"policies[{index}]"

@@ -3,6 +3,7 @@
     default: llm-gateway          # needed only if there are several sets
     policy_sets:
       - name: llm-gateway
+        default_policy: code_generation       # what is answered if there is no time to decide; optional
         policies:
           - name: code_generation
             description: Writing new functions, classes or scripts from a description
@@ -125,20 +126,24 @@ def _policy_sets(root: yaml.Node) -> PolicySets:
 
 
 def _policy_set(node: yaml.Node, where: str) -> tuple[yaml.Node, PolicySet]:
-    entries = _mapping(node, where, required=("name", "policies"))
+    entries = _mapping(node, where, required=("name", "policies"), optional=("default_policy",))
     name_node = entries["name"]
     name = _string(name_node, f"{where}.name")
     if not name:
         raise _WrongNodes((name_node, f"{where}.name: is empty"))
     # Where each field was written, under the paths that the violations of a policy set use.
     written = {"name": name_node, "policies": entries["policies"]}
+    default_policy = None
+    if "default_policy" in entries:
+        written["default_policy"] = entries["default_policy"]
+        default_policy = _string(entries["default_policy"], f"{where}.default_policy")
     policies = []
     for index, policy_node in enumerate(_sequence(entries["policies"], f"{where}.policies")):
         path = f"policies[{index}]"
         written[path] = policy_node
         policies.append(_policy(policy_node, where, path, written))
     try:
-        return name_node, PolicySet(name, tuple(policies))
+        return name_node, PolicySet(name, tuple(policies), default_policy)
     except InvalidRequest as error:
         raise _WrongNodes(
             *((written[violation.field], f"{where}.{violation}") for violation in error.violations)

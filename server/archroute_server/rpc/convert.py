@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from google.protobuf.duration_pb2 import Duration
 
 from archroute.v1 import router_pb2
-from archroute_server.engine.answer import Answer, Timings
+from archroute_server.engine.answer import Answer, FallbackReason, Timings
 from archroute_server.engine.identity import Identity
 from archroute_server.router.decision import Outcome
 from archroute_server.router.errors import InvalidRequest, Violation
@@ -28,6 +28,13 @@ OUTCOMES: dict[Outcome, router_pb2.Outcome] = {
     Outcome.MATCHED: router_pb2.OUTCOME_MATCHED,
     Outcome.OTHER: router_pb2.OUTCOME_OTHER,
     Outcome.LOW_CONFIDENCE: router_pb2.OUTCOME_LOW_CONFIDENCE,
+    Outcome.FALLBACK: router_pb2.OUTCOME_FALLBACK,
+}
+
+FALLBACK_REASONS: dict[FallbackReason | None, router_pb2.FallbackReason] = {
+    None: router_pb2.FALLBACK_REASON_UNSPECIFIED,
+    FallbackReason.DECIDE_BY_PASSED: router_pb2.FALLBACK_REASON_DECIDE_BY_PASSED,
+    FallbackReason.DECIDE_BY_UNREACHABLE: router_pb2.FALLBACK_REASON_DECIDE_BY_UNREACHABLE,
 }
 
 _INLINE = "inline_policies"
@@ -40,6 +47,8 @@ class Question:
     policies: PolicySet
     messages: tuple[Message, ...]
     min_probability: float
+    decide_by: float = math.inf
+    """Seconds from the request's arrival; infinite if it set none."""
 
 
 def read_question(request: router_pb2.RouteRequest, policy_sets: PolicySets) -> Question:
@@ -56,7 +65,9 @@ def read_question(request: router_pb2.RouteRequest, policy_sets: PolicySets) -> 
     if violations or policies is None:
         raise InvalidRequest(*violations)
     messages = tuple(Message(ROLES[message.role], _text(message)) for message in request.messages)
-    return Question(policies, messages, request.options.min_probability)
+    options = request.options
+    decide_by = _seconds(options.decide_by) if options.HasField("decide_by") else math.inf
+    return Question(policies, messages, options.min_probability, decide_by)
 
 
 def find_policy_set(name: str, policy_sets: PolicySets) -> PolicySet:
@@ -106,6 +117,7 @@ def write_response(
         timings=_write_timings(answer.timings, total),
         session_id=request.session_id,
         from_decision_cache=answer.from_decision_cache,
+        fallback_reason=FALLBACK_REASONS[answer.fallback_reason],
     )
 
 
@@ -128,6 +140,7 @@ def write_policy_set(policy_set: PolicySet) -> router_pb2.PolicySet:
             router_pb2.Policy(name=policy.name, description=policy.description, models=policy.models)
             for policy in policy_set.policies
         ],
+        default_policy=policy_set.default_policy or "",
     )
 
 
@@ -139,13 +152,13 @@ def _read_policies(request: router_pb2.RouteRequest, policy_sets: PolicySets) ->
         for policy in request.inline_policies.policies
     )
     try:
-        return PolicySet("", policies)
+        return PolicySet("", policies, request.inline_policies.default_policy or None)
     except InvalidRequest as error:
         raise in_request_terms(error, request) from None
 
 
 def _inline(violation: Violation) -> Violation:
-    if not violation.field.startswith("policies"):
+    if not violation.field.startswith(("policies", "default_policy")):
         return violation
     return Violation(f"{_INLINE}.{violation.field}", violation.description)
 
@@ -171,18 +184,26 @@ def _option_violations(options: router_pb2.RouteOptions) -> Iterator[Violation]:
     minimum = options.min_probability
     if math.isnan(minimum) or not 0.0 <= minimum <= 1.0:
         yield Violation("options.min_probability", f"is {minimum:g}; give a number from 0 to 1")
+    if options.HasField("decide_by") and _seconds(options.decide_by) <= 0:
+        reason = f"is {_seconds(options.decide_by):g} s; give a time above 0, or leave it out for no limit"
+        yield Violation("options.decide_by", reason)
 
 
 def _write_timings(timings: Timings, total: float) -> router_pb2.Timings:
     return router_pb2.Timings(
-        total=_write_duration(total),
-        queue=_write_duration(timings.queue),
-        tokenize=_write_duration(timings.tokenize),
-        inference=_write_duration(timings.inference),
+        total=write_duration(total),
+        queue=write_duration(timings.queue),
+        tokenize=write_duration(timings.tokenize),
+        inference=write_duration(timings.inference),
     )
 
 
-def _write_duration(seconds: float) -> Duration:
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
+def write_duration(seconds: float) -> Duration:
+    """Write seconds as Protobuf has them, to the nanosecond."""
     duration = Duration()
     duration.FromNanoseconds(round(seconds * 1_000_000_000))
     return duration

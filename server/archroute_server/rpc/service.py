@@ -1,17 +1,21 @@
 """The service without its transport: requests in, responses out, errors raised."""
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
 from archroute.v1 import router_pb2
 from archroute_server.engine.answer import Answer
 from archroute_server.engine.identity import Identity
+from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.convert import (
+    Question,
     find_policy_set,
     in_request_terms,
     read_question,
@@ -31,9 +35,14 @@ class DecidingEngine(Protocol):
         """What decides: the bundle, its prompt variant, the provider."""
 
     async def decide(
-        self, policies: PolicySet, messages: Sequence[Message], *, min_probability: float = 0.0
+        self,
+        policies: PolicySet,
+        messages: Sequence[Message],
+        *,
+        min_probability: float = 0.0,
+        limit: TimeLimit = UNLIMITED,
     ) -> Answer:
-        """Decide one conversation. Raises `InvalidRequest` and `EngineClosed`."""
+        """Decide one conversation. Raises `InvalidRequest` and the errors of `engine.errors`."""
 
 
 class RouterService:
@@ -42,8 +51,10 @@ class RouterService:
     Decisions are made from `open`, which gives it an engine, until `stop`.
     """
 
-    def __init__(self, policy_sets: PolicySets) -> None:
+    def __init__(self, policy_sets: PolicySets, *, max_deadline: float = math.inf) -> None:
+        """Give each request at most `max_deadline` seconds from its arrival."""
         self._policy_sets = policy_sets
+        self._max_deadline = max_deadline
         self._engine: DecidingEngine | None = None
         self.stopping = asyncio.Event()
         """Set once no further requests are taken."""
@@ -56,8 +67,15 @@ class RouterService:
         """Refuse further requests; those under way go on."""
         self.stopping.set()
 
-    async def route(self, request: router_pb2.RouteRequest, entry: AccessEntry) -> router_pb2.RouteResponse:
-        """Decide one conversation. Raises what `rpc.status` has in its table."""
+    async def route(
+        self, request: router_pb2.RouteRequest, entry: AccessEntry, remaining: float | None = None
+    ) -> router_pb2.RouteResponse:
+        """Decide one conversation. `remaining` is in seconds, until the caller's deadline if it has one.
+
+        The request is checked before the engine is asked to admit it: that is cheap beside a decision, and
+        who is told to come back with a wrong request would do so in vain. Raises what `rpc.status` has in its
+        table.
+        """
         if self.stopping.is_set():
             raise ServerStopping
         if self._engine is None:
@@ -67,7 +85,10 @@ class RouterService:
         entry.add_conversation(question.messages)
         try:
             answer = await self._engine.decide(
-                question.policies, question.messages, min_probability=question.min_probability
+                question.policies,
+                question.messages,
+                min_probability=question.min_probability,
+                limit=self._limit(question, entry, remaining),
             )
         except InvalidRequest as error:
             raise in_request_terms(error, request) from error
@@ -81,14 +102,21 @@ class RouterService:
             dropped_messages=answer.tokens.dropped_messages,
             forward_passes=answer.tokens.forward_passes,
             from_decision_cache=answer.from_decision_cache,
+            fallback_reason=answer.fallback_reason and answer.fallback_reason.name,
             queue_ms=_milliseconds(answer.timings.queue),
             tokenize_ms=_milliseconds(answer.timings.tokenize),
             inference_ms=_milliseconds(answer.timings.inference),
         )
         return write_response(answer, question, request, self._engine.identity, entry.elapsed())
 
+    def _limit(self, question: Question, entry: AccessEntry, remaining: float | None) -> TimeLimit:
+        now = time.monotonic()
+        arrival = now - entry.elapsed()
+        deadline = math.inf if remaining is None else now + remaining
+        return TimeLimit(min(deadline, arrival + self._max_deadline), arrival + question.decide_by)
+
     async def list_policy_sets(
-        self, _request: router_pb2.ListPolicySetsRequest, _entry: AccessEntry
+        self, _request: router_pb2.ListPolicySetsRequest, _entry: AccessEntry, _remaining: float | None = None
     ) -> router_pb2.ListPolicySetsResponse:
         """Name the policy sets that this server holds."""
         names = self._policy_sets.names()
@@ -97,7 +125,7 @@ class RouterService:
         )
 
     async def get_policy_set(
-        self, request: router_pb2.GetPolicySetRequest, _entry: AccessEntry
+        self, request: router_pb2.GetPolicySetRequest, _entry: AccessEntry, _remaining: float | None = None
     ) -> router_pb2.GetPolicySetResponse:
         """Show one policy set whole."""
         policy_set = find_policy_set(request.name, self._policy_sets)

@@ -18,7 +18,7 @@ from archroute_server.telemetry.access_log import AccessEntry, AccessLog
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
-Respond = Callable[[Request, AccessEntry], Coroutine[Any, Any, Response]]
+Respond = Callable[[Request, AccessEntry, float | None], Coroutine[Any, Any, Response]]
 
 SERVICE_NAME: str = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 REQUEST_ID_KEY = "x-request-id"
@@ -75,7 +75,7 @@ class RouterServicer:
 
             async def answer() -> Response:
                 check_size(len(data), self._max_message_bytes)
-                return await respond(parse(request_type, data), entry)
+                return await respond(parse(request_type, data), entry, context.time_remaining())
 
             result = await settle(answer(), entry, context)
             if isinstance(result, Failure):

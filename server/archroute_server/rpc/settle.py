@@ -38,6 +38,8 @@ def _fail(error: Exception, entry: AccessEntry) -> Failure:
         entry.add(error_id=failure.error_id)
     if failure.violations:
         entry.add(wrong_fields=[violation.field for violation in failure.violations])
+    if failure.retry_after is not None:
+        entry.add(retry_after_ms=round(failure.retry_after * 1000, 3))
     entry.write(
         failure.rule.code.name,
         logging.ERROR if failure.error_id else logging.INFO,

@@ -1,5 +1,6 @@
 """Errors to statuses: one table, for unary calls and for the answers of a stream."""
 
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +8,19 @@ from typing import NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from archroute.v1 import router_pb2
-from archroute_server.engine.errors import EngineClosed
+from archroute_server.engine.errors import (
+    DeadlineExceeded,
+    DeadlineUnreachable,
+    EngineClosed,
+    Overloaded,
+    QueueFull,
+)
 from archroute_server.router.errors import InvalidRequest, PolicySetNotFound, Violation
+from archroute_server.rpc.convert import write_duration
 from archroute_server.rpc.errors import (
     MalformedRequest,
     MessageTooLarge,
@@ -23,6 +31,8 @@ from archroute_server.rpc.errors import (
 
 ERROR_DOMAIN = "archroute"
 DETAILS_KEY = "grpc-status-details-bin"
+# What gRPC's own retries wait for: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 # A status travels in trailing metadata, of which a gRPC client accepts 8 KiB by default: the message twice
 # (percent-encoded, and in the details) and the violations, these in base64. `InvalidRequest` bounds how many
@@ -49,6 +59,9 @@ STATUS_RULES: Mapping[type[Exception], StatusRule] = {
     ServerStarting: StatusRule(grpc.StatusCode.UNAVAILABLE, "SERVER_STARTING"),
     ServerStopping: StatusRule(grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
     EngineClosed: StatusRule(grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
+    QueueFull: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
+    DeadlineUnreachable: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "DEADLINE_UNREACHABLE"),
+    DeadlineExceeded: StatusRule(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
 }
 """The errors that are made for callers. The message of any other exception never reaches one."""
 
@@ -59,13 +72,15 @@ INTERNAL = StatusRule(grpc.StatusCode.INTERNAL, "INTERNAL")
 class Failure:
     """An error as the caller sees it, small enough for a status.
 
-    `error_id` is set if the error was not foreseen: the message names it, and so must the log.
+    `error_id` is set if the error was not foreseen: the message names it, and so must the log. `retry_after`
+    is in seconds, and set if the server can say when to try again.
     """
 
     rule: StatusRule
     message: str
     violations: tuple[Violation, ...] = ()
     error_id: str = ""
+    retry_after: float | None = None
 
     @classmethod
     def of(cls, error: Exception) -> "Failure":
@@ -74,19 +89,24 @@ class Failure:
             if (rule := STATUS_RULES.get(error_class)) is not None:
                 violations = error.violations if isinstance(error, InvalidRequest) else ()
                 message = shorten(str(error), MAX_MESSAGE_BYTES)
-                return cls(rule, message, tuple(map(_bounded, violations)))
+                retry_after = error.retry_after if isinstance(error, Overloaded) else None
+                return cls(rule, message, tuple(map(_bounded, violations)), retry_after=retry_after)
         error_id = uuid.uuid4().hex
         return cls(INTERNAL, f"internal error {error_id}; the server's log says more", error_id=error_id)
 
     def to_status(self) -> Status:
-        """Return the status with its details: ErrorInfo always, BadRequest if fields are wrong."""
-        details: list[BadRequest | ErrorInfo] = [ErrorInfo(reason=self.rule.reason, domain=ERROR_DOMAIN)]
+        """Return the status with its details: ErrorInfo always, BadRequest and RetryInfo where known."""
+        details: list[BadRequest | ErrorInfo | RetryInfo] = [
+            ErrorInfo(reason=self.rule.reason, domain=ERROR_DOMAIN)
+        ]
         if self.violations:
             wrong = [
                 BadRequest.FieldViolation(field=violation.field, description=violation.description)
                 for violation in self.violations
             ]
             details.append(BadRequest(field_violations=wrong))
+        if self.retry_after is not None:
+            details.append(RetryInfo(retry_delay=write_duration(self.retry_after)))
         status = Status(code=self.rule.code.value[0], message=self.message)
         for detail in details:
             packed = Any()
@@ -104,12 +124,19 @@ class Failure:
                 router_pb2.FieldViolation(field=violation.field, description=violation.description)
                 for violation in self.violations
             ],
+            retry_after=None if self.retry_after is None else write_duration(self.retry_after),
         )
+
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """Return what goes behind the status: its details, and when gRPC's own retries may come."""
+        details = (DETAILS_KEY, self.to_status().SerializeToString())
+        if self.retry_after is None:
+            return (details,)
+        return details, (PUSHBACK_KEY, str(math.ceil(self.retry_after * 1000)))
 
     async def abort(self, context: grpc.aio.ServicerContext[object, object]) -> NoReturn:
         """End the call with this status."""
-        details = ((DETAILS_KEY, self.to_status().SerializeToString()),)
-        await context.abort(self.rule.code, self.message, details)
+        await context.abort(self.rule.code, self.message, self.trailing_metadata())
 
 
 def shorten(text: str, limit: int) -> str:

@@ -107,7 +107,7 @@ class RouteStream:
         if refused is not None:
             raise InvalidRequest(refused)
         check_size(size, self._max_message_bytes)
-        return await self._service.route(message.request, entry)
+        return await self._service.route(message.request, entry, self._context.time_remaining())
 
     async def _write(self, response: router_pb2.RouteStreamResponse) -> None:
         async with self._writing:

@@ -4,17 +4,20 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from archroute_server.runtime.cpu_quota import threads_in_quota
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.providers import Provider
 
 
 def load_graph(graph: Path, provider: Provider, threads: int) -> ort.InferenceSession:
-    """Load `graph` on `provider`, with `threads` threads (0: one for each physical core).
+    """Load `graph` on `provider`, with `threads` threads.
+
+    0 is one for each physical core, or as many as the container's CPU quota pays for if that is less.
 
     Raises `RuntimeLoadError` if ONNX Runtime refuses it, or would run it on another provider.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or threads_in_quota()
     try:
         session = ort.InferenceSession(graph, options, providers=[provider.onnxruntime_name])
     except Exception as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 from archroute import AsyncRouter, Outcome, Policy, PolicySet, PolicySetSummary, Router, errors
@@ -41,6 +42,23 @@ def test_a_decision_comes_back(server: Any, client: Any) -> None:
         options=router_pb2.RouteOptions(),
         session_id="s",
     )
+
+
+def test_a_budget_goes_with_the_request(server: Any, client: Any) -> None:
+    client(server.address).call("route", "write a test", decide_by=0.25)
+    [request] = server.service.requests
+    assert request.options.decide_by.ToNanoseconds() == 250_000_000
+
+
+def test_a_refusal_says_when_to_try_again(service: Any, server: Any, client: Any) -> None:
+    details = status_pb2.Status(code=8)
+    details.details.add().Pack(error_details_pb2.ErrorInfo(reason="QUEUE_FULL"))
+    details.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=2)))
+    trailers = ((DETAILS, details.SerializeToString()), ("grpc-retry-pushback-ms", "2000"))
+    service.answer = aborting(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", trailers)
+    with pytest.raises(errors.ResourceExhaustedError) as caught:
+        client(server.address).call("route", "write a test")
+    assert (caught.value.reason, caught.value.retry_after) == ("QUEUE_FULL", 2.0)
 
 
 def test_policies_go_with_the_request(server: Any, client: Any) -> None:

@@ -78,6 +78,30 @@ def test_only_a_match_names_a_policy(number: int, outcome: Outcome) -> None:
     assert len(decision.ranking) == 3
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (router_pb2.FALLBACK_REASON_DECIDE_BY_PASSED, "decide_by_passed"),
+        (router_pb2.FALLBACK_REASON_DECIDE_BY_UNREACHABLE, "decide_by_unreachable"),
+        (router_pb2.FALLBACK_REASON_UNSPECIFIED, ""),
+    ],
+)
+def test_a_fallback_names_the_default_policy_and_says_why(number: int, reason: str) -> None:
+    message = response(router_pb2.OUTCOME_FALLBACK)
+    message.fallback_reason = number
+    decision = from_response(message, ADDRESS)
+    assert (decision.outcome, decision.policy) == (Outcome.FALLBACK, "code_generation")
+    assert decision.models == ("large-coder", "small-coder")
+    assert decision.fallback_reason == reason
+
+
+def test_a_fallback_may_name_no_policy() -> None:
+    message = response(router_pb2.OUTCOME_FALLBACK)
+    message.policy = ""
+    decision = from_response(message, ADDRESS)
+    assert (decision.outcome, decision.policy, decision.models) == (Outcome.FALLBACK, None, ())
+
+
 def test_every_outcome_of_the_protocol_but_unspecified_is_known() -> None:
     for number in router_pb2.Outcome.values():
         if number != router_pb2.OUTCOME_UNSPECIFIED:

@@ -54,6 +54,20 @@ def test_no_match_does_not_look_like_one(decision: Decision, outcome: Outcome, h
     assert not any(line.startswith(">") for line in report)
 
 
+@pytest.mark.parametrize(
+    ("policy", "headline"),
+    [
+        ("bug_fixing", "bug_fixing  by default, no decision in time"),
+        (None, "no decision in time, and the policy set has no default policy"),
+    ],
+)
+def test_a_fallback_does_not_look_like_a_match(decision: Decision, policy: str | None, headline: str) -> None:
+    fallback = changed(decision, outcome=Outcome.FALLBACK, policy=policy, probability=0.0, ranking=())
+    report = as_report(fallback, Stream()).splitlines()
+    assert report[0] == headline
+    assert report[1:3] == ["", ""]
+
+
 def test_the_choice_is_marked_where_it_does_not_lead(decision: Decision) -> None:
     lines = as_report(changed(decision, policy="bug_fixing"), Stream()).splitlines()
     assert [line[0] for line in lines[2:5]] == [" ", ">", " "]
@@ -164,6 +178,7 @@ def test_the_document_is_stable(decision: Decision) -> None:
         "timings": {"total": 0.0413, "queue": 0.0001, "tokenize": 0.002, "inference": 0.038},
         "session_id": "session-7",
         "from_decision_cache": False,
+        "fallback_reason": "",
     }
 
 

@@ -56,9 +56,29 @@ def test_which_policies_are_meant_is_kept(policies: Any, policy_set: str | None,
         ("policy_set", {"policy_set": 7}),
         ("policy_set", {"policy_set": "gateway", "policies": []}),
         ("policies", {"policies": "gateway"}),
+        ("decide_by", {"decide_by": "1"}),
+        ("decide_by", {"decide_by": True}),
+        ("decide_by", {"decide_by": 0}),
+        ("decide_by", {"decide_by": -1.5}),
+        ("decide_by", {"decide_by": float("nan")}),
+        ("decide_by", {"decide_by": float("inf")}),
+        ("decide_by", {"decide_by": 10**400}),
     ],
 )
 def test_what_cannot_be_sent_is_named(field: str, values: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         to_request(RouteRequest(messages="hi", **values))
     assert [violation.field for violation in caught.value.field_violations] == [field]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanoseconds"),
+    [(0.25, 250_000_000), (3, 3_000_000_000), (1e-12, 1), (315_576_000_000, 315_576 * 10**15)],
+)
+def test_a_budget_is_sent(seconds: float, nanoseconds: int) -> None:
+    message = to_request(RouteRequest(messages="hi", decide_by=seconds))
+    assert message.options.decide_by.ToNanoseconds() == nanoseconds
+
+
+def test_no_budget_is_not_one_of_0() -> None:
+    assert not to_request(RouteRequest(messages="hi")).options.HasField("decide_by")

@@ -1,6 +1,7 @@
 import grpc
 import pytest
 from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -157,3 +158,16 @@ def test_a_status_that_grpc_lost_is_not_blamed_on_the_server() -> None:
     assert "while a request was being sent" in str(lost.error(ADDRESS))
     told = status.call_failure(failed(grpc.StatusCode.INTERNAL, "a bug"))
     assert isinstance(told.error(ADDRESS), errors.ServerError)
+
+
+def test_a_refusal_says_when_to_try_again() -> None:
+    retry = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1, nanos=500_000_000))
+    rpc_error = failed(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", INFO, retry)
+    assert status.call_failure(rpc_error).error(ADDRESS).retry_after == 1.5
+    assert status.call_failure(failed(grpc.StatusCode.RESOURCE_EXHAUSTED)).error(ADDRESS).retry_after is None
+
+
+def test_a_refusal_on_a_stream_says_so_too() -> None:
+    refused = router_pb2.RouteError(code=8, reason="QUEUE_FULL", retry_after=Duration(nanos=250_000_000))
+    assert status.route_failure(refused).error(ADDRESS).retry_after == 0.25
+    assert status.route_failure(router_pb2.RouteError(code=8)).error(ADDRESS).retry_after is None

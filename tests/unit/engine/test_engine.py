@@ -1,87 +1,22 @@
 """The engine over a NumPy model: scheduling, stopping, reuse of prefixes, and what it reports."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
-from archroute_server.engine.engine import Engine
 from archroute_server.engine.errors import EngineClosed
-from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
-from archroute_server.engine.model import Model
 from archroute_server.router.decision import Outcome, decide
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.errors import InvalidRequest
-from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
 from archroute_server.router.message import Message, Role
-from archroute_server.router.policy import Policy, PolicySet
-from archroute_server.router.prompt import DEFAULT_VARIANT, PromptVariant
-from archroute_server.router.tokenizer import Tokenizer
+from archroute_server.router.policy import PolicySet
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
-from support.checkpoints import tiny_tokenizer
+from support.engine_calls import IDENTITY, POLICIES, user, wait_for_queue
 from support.gated_model import GatedModel
 from support.numpy_model import NumpyModel
-
-IDENTITY = Identity("sha256:0", DEFAULT_VARIANT, "cpu")
-POLICIES = PolicySet(
-    "gateway",
-    (
-        Policy("code_generation", "Writing new code", ("large", "small")),
-        Policy("code_review", "Judging code that exists"),
-        Policy("translation", "From one language to another"),
-    ),
-)
-
-
-def user(text: str) -> list[Message]:
-    return [Message(Role.USER, text)]
-
-
-@pytest.fixture(scope="module")
-def encoder() -> PromptEncoder:
-    tokenizer = Tokenizer(tiny_tokenizer())
-    start, end = (tokenizer.token_id(token) for token in ("<|im_start|>", "<|im_end|>"))
-    assert start is not None
-    assert end is not None
-    frame = ChatFrame(
-        (
-            SpecialToken(start, "<|im_start|>"),
-            Text("user\n"),
-            PromptHere(),
-            SpecialToken(end, "<|im_end|>"),
-            Text("\n"),
-            SpecialToken(start, "<|im_start|>"),
-            Text("assistant\n"),
-        )
-    )
-    return PromptEncoder(PromptVariant.load(DEFAULT_VARIANT), frame, tokenizer, budget=2048)
-
-
-OpenEngine = Callable[..., "asynccontextmanager[Engine]"]
-
-
-@pytest.fixture
-def open_engine(encoder: PromptEncoder) -> Callable[..., object]:
-    @asynccontextmanager
-    async def opened(
-        model: Model,
-        limits: Limits = Limits(),  # noqa: B008
-        identity: Identity = IDENTITY,
-    ) -> AsyncIterator[Engine]:
-        end = encoder.tokenizer.token_id("<|im_end|>")
-        assert end is not None
-        engine = Engine(model, encoder, end, identity, limits)
-        try:
-            yield engine
-        finally:
-            await engine.close(grace=0)
-
-    return opened
 
 
 async def test_one_decision_is_one_forward_pass(open_engine, encoder: PromptEncoder) -> None:
@@ -188,20 +123,13 @@ async def test_a_cancelled_request_leaves_the_queue_before_it_costs_a_pass(open_
         await asyncio.to_thread(model.arrived.wait, 30)
         queued = asyncio.create_task(engine.decide(POLICIES, user("the second")))
         last = asyncio.create_task(engine.decide(POLICIES, user("the last")))
-        await asyncio.to_thread(_wait_for_queue, engine, 2)
+        await asyncio.to_thread(wait_for_queue, engine, 2)
         queued.cancel()
         with pytest.raises(asyncio.CancelledError):
             await queued
         model.gate.set()
         await asyncio.gather(first, last)
     assert len(model.forwards) == 2
-
-
-def _wait_for_queue(engine: Engine, size: int) -> None:
-    """Wait until so many requests stand behind the one that runs."""
-    pause = threading.Event()
-    while engine.batch_statistics.waiting < size:
-        pause.wait(0.001)
 
 
 async def test_the_first_error_of_the_model_does_not_end_the_engine(open_engine) -> None:
@@ -239,7 +167,7 @@ async def test_closing_without_grace_tells_those_who_wait(open_engine) -> None:
         running = asyncio.create_task(engine.decide(POLICIES, user("the first")))
         await asyncio.to_thread(model.arrived.wait, 30)
         queued = asyncio.create_task(engine.decide(POLICIES, user("the second")))
-        await asyncio.to_thread(_wait_for_queue, engine, 1)
+        await asyncio.to_thread(wait_for_queue, engine, 1)
         closing = asyncio.create_task(engine.close(grace=0))
         with pytest.raises(EngineClosed):
             await queued
@@ -318,7 +246,7 @@ async def test_requests_that_wait_are_decided_together(open_engine) -> None:
         first = asyncio.create_task(engine.decide(POLICIES, user("0")))
         await asyncio.to_thread(model.arrived.wait, 30)
         queued = [asyncio.create_task(engine.decide(POLICIES, user(text))) for text in texts]
-        await asyncio.to_thread(_wait_for_queue, engine, len(texts))
+        await asyncio.to_thread(wait_for_queue, engine, len(texts))
         model.gate.set()
         await first
         answers = await asyncio.gather(*queued)

@@ -159,3 +159,16 @@ def test_the_revision_changes_with_the_policies_and_not_with_the_name_of_the_set
     ]
     revisions = {PolicySet("one", policies).revision for policies in changed} | {base.revision}
     assert len(revisions) == len(changed) + 1
+
+
+def test_the_revision_changes_with_the_default_policy() -> None:
+    policies = (Policy("a", "b"), Policy("c", "d"))
+    revisions = {PolicySet("", policies, default).revision for default in (None, "a", "c")}
+    assert len(revisions) == 3
+
+
+@pytest.mark.parametrize("name", ["", "A", "other", "b"])
+def test_the_default_policy_is_one_of_the_set(name: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        PolicySet("", (Policy("a", "b"),), name)
+    assert [violation.field for violation in caught.value.violations] == ["default_policy"]

@@ -89,7 +89,10 @@ SET = "policy_sets:\n- name: s\n  policies:\n"
         ("default: a", "1:1: the file has no `policy_sets`"),
         ("policy_sets:", "1:13: policy_sets must be a list, not empty"),
         ("policy_sets: []", "1:14: policy_sets is empty; give at least one policy set"),
-        ("policy_sets: [a]", "1:15: policy_sets[0] must be a mapping with `name`, `policies`, not text"),
+        (
+            "policy_sets: [a]",
+            "1:15: policy_sets[0] must be a mapping with `name`, `policies`, `default_policy`, not text",
+        ),
         ("policy_sets:\n- name: a", "2:3: policy_sets[0] has no `policies`"),
         ("policy_sets:\n- policies: []", "2:3: policy_sets[0] has no `name`"),
         ("policy_sets:\n- {name: '', policies: []}", "2:10: policy_sets[0].name: is empty"),
@@ -165,3 +168,18 @@ def test_the_error_carries_the_places_for_programs(file: Path) -> None:
         load_policy_sets(file)
     assert caught.value.path == file
     assert [(problem.line, problem.column) for problem in caught.value.problems] == [(4, 11)]
+
+
+DEFAULTING = "policy_sets:\n- name: a\n  default_policy: {}\n  policies: [{{name: b, description: c}}]"
+
+
+def test_a_set_may_declare_a_default_policy(file: Path) -> None:
+    file.write_text(DEFAULTING.format("b"))
+    assert load_policy_sets(file).get("a").default_policy == "b"
+
+
+def test_a_default_policy_that_is_not_there_is_shown_where_it_stands(file: Path) -> None:
+    (problem,) = problems(file, DEFAULTING.format("z"))
+    assert problem == "3:19: policy_sets[0].default_policy: 'z' is not the name of a policy of the set"
+    (problem,) = problems(file, DEFAULTING.format("7"))
+    assert problem.startswith("3:19: policy_sets[0].default_policy must be text")

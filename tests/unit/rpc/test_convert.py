@@ -2,11 +2,12 @@ import dataclasses
 import math
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from archroute.v1 import router_pb2
-from archroute_server.engine.answer import Answer, Timings, TokenUsage
+from archroute_server.engine.answer import Answer, FallbackReason, Timings, TokenUsage
 from archroute_server.engine.identity import Identity
-from archroute_server.router.decision import Decision, Outcome, Ranked
+from archroute_server.router.decision import Decision, Outcome, Ranked, fallback
 from archroute_server.router.errors import InvalidRequest, PolicySetNotFound, Violation
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import Policy, PolicySet
@@ -176,6 +177,41 @@ def test_a_response_says_that_it_was_decided_before() -> None:
     question, identity = Question(CODE, (), 0.0), Identity("sha256:1", "v", "cpu")
     response = write_response(recalled, question, router_pb2.RouteRequest(), identity, total=62.0)
     assert response.from_decision_cache
+
+
+@pytest.mark.parametrize("reason", FallbackReason)
+def test_a_response_says_that_it_is_a_fallback(reason: FallbackReason) -> None:
+    fallen = dataclasses.replace(answer(fallback(CODE)), fallback_reason=reason)
+    question, identity = Question(CODE, (), 0.0), Identity("sha256:1", "v", "cpu")
+    response = write_response(fallen, question, router_pb2.RouteRequest(), identity, total=62.0)
+    assert response.outcome == router_pb2.OUTCOME_FALLBACK
+    assert router_pb2.FallbackReason.Name(response.fallback_reason) == f"FALLBACK_REASON_{reason.name}"
+
+
+@pytest.mark.parametrize(
+    ("budget", "seconds"),
+    [(None, math.inf), (Duration(nanos=1), 1e-9), (Duration(seconds=2, nanos=5 * 10**8), 2.5)],
+)
+def test_a_budget_is_read(budget: Duration | None, seconds: float) -> None:
+    options = router_pb2.RouteOptions(decide_by=budget)
+    request = router_pb2.RouteRequest(messages=[user("hi")], options=options)
+    assert read_question(request, SETS).decide_by == seconds
+
+
+@pytest.mark.parametrize("budget", [Duration(), Duration(seconds=-1), Duration(nanos=-1)])
+def test_a_budget_is_above_0(budget: Duration) -> None:
+    options = router_pb2.RouteOptions(decide_by=budget)
+    request = router_pb2.RouteRequest(messages=[user("hi")], options=options)
+    assert list(violations(request)) == ["options.decide_by"]
+
+
+def test_inline_policies_may_declare_a_default_that_is_one_of_them() -> None:
+    policies = inline(router_pb2.Policy(name="a", description="b"))
+    policies.default_policy = "a"
+    request = router_pb2.RouteRequest(messages=[user("hi")], inline_policies=policies)
+    assert read_question(request, SETS).policies.default_policy == "a"
+    request.inline_policies.default_policy = "z"
+    assert list(violations(request)) == ["inline_policies.default_policy"]
 
 
 @pytest.mark.parametrize(("top_k", "length"), [(0, 2), (1, 1), (2, 2), (9, 2)])

@@ -3,17 +3,18 @@ from types import ModuleType
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archroute_server.engine import errors as engine_errors
-from archroute_server.engine.errors import EngineClosed
+from archroute_server.engine.errors import DeadlineExceeded, EngineClosed, QueueFull
 from archroute_server.router import errors as router_errors
 from archroute_server.router.errors import MAX_VIOLATIONS, InvalidRequest, PolicySetNotFound, Violation
 from archroute_server.rpc import errors as rpc_errors
-from archroute_server.rpc.status import DETAILS_KEY, STATUS_RULES, Failure, shorten
+from archroute_server.rpc.status import DETAILS_KEY, PUSHBACK_KEY, STATUS_RULES, Failure, shorten
 
 # What a gRPC client accepts by default, of which other metadata takes a little.
 METADATA_LIMIT = 8192
@@ -33,7 +34,7 @@ def error_classes(module: ModuleType) -> list[type[Exception]]:
     ids=lambda error_class: error_class.__name__,
 )
 def test_every_error_of_the_rooms_below_has_a_status(error_class: type[Exception]) -> None:
-    if error_class is not rpc_errors.CallError:  # never raised itself
+    if error_class not in (rpc_errors.CallError, engine_errors.Overloaded):  # never raised themselves
         assert error_class in STATUS_RULES
 
 
@@ -64,6 +65,7 @@ def test_an_invalid_request_names_its_fields() -> None:
     [
         (PolicySetNotFound("a", ["b"]), grpc.StatusCode.NOT_FOUND, "POLICY_SET_NOT_FOUND"),
         (EngineClosed(), grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
+        (DeadlineExceeded(), grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
         (rpc_errors.NoDefaultPolicySet(), grpc.StatusCode.FAILED_PRECONDITION, "NO_DEFAULT_POLICY_SET"),
         (rpc_errors.MessageTooLarge(2, 1), grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     ],
@@ -82,6 +84,15 @@ def test_a_subclass_is_told_like_its_base() -> None:
         pass
 
     assert Failure.of(Special()).rule is STATUS_RULES[EngineClosed]
+
+
+def test_a_refusal_says_when_to_come_back() -> None:
+    failure = Failure.of(QueueFull(9, "requests", "--queue-requests", 0.0101))
+    retry = RetryInfo()
+    assert failure.to_status().details[1].Unpack(retry)
+    assert retry.retry_delay == failure.to_route_error().retry_after == Duration(nanos=10_100_000)
+    # Whole milliseconds, and never too early.
+    assert dict(failure.trailing_metadata())[PUSHBACK_KEY] == "11"
 
 
 def test_what_was_not_foreseen_is_internal_and_its_text_stays_inside() -> None:

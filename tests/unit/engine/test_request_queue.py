@@ -1,0 +1,118 @@
+"""Who waits, who left, and why, with a clock that only the test moves."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archroute_server.engine.answer import FallbackReason
+from archroute_server.engine.errors import DeadlineExceeded, EngineClosed
+from archroute_server.engine.layout import lay_out
+from archroute_server.engine.packed_row import Question
+from archroute_server.engine.request import Request, Settled
+from archroute_server.engine.request_queue import RequestQueue
+from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit
+from archroute_server.router.trie import AnswerTrie
+from support.fake_clock import FakeClock
+
+QUESTION = Question([1, 2], lay_out(AnswerTrie(["a", "b"], [(1, 0), (2, 0)])))
+RESULT = Settled((), cached=0, forward_passes=1, started=0.0, seconds=0.0)
+
+
+def request(limit: TimeLimit = UNLIMITED) -> Request:
+    return Request(QUESTION, 0, limit=limit)
+
+
+def filled(clock: FakeClock, requests: Sequence[Request]) -> RequestQueue:
+    queue = RequestQueue(clock)
+    for each in requests:
+        queue.put(each)
+    return queue
+
+
+def counts(queue: RequestQueue) -> tuple[int, int, int]:
+    statistics = queue.statistics
+    return statistics.waiting, statistics.cancelled, statistics.expired
+
+
+def test_a_cancelled_request_leaves_at_once() -> None:
+    first, second = request(), request()
+    queue = filled(FakeClock(), [first, second])
+    assert first.future.cancel()
+    assert counts(queue) == (1, 1, 0)
+    assert queue.waiting() == [second]
+
+
+def test_one_that_is_cancelled_because_its_time_is_over_has_expired() -> None:
+    clock = FakeClock()
+    late = request(TimeLimit(deadline=clock.now + 1))
+    queue = filled(clock, [late])
+    clock.now += 1
+    assert late.future.cancel()
+    assert counts(queue) == (0, 0, 1)
+
+
+def test_an_expired_request_is_not_run() -> None:
+    clock = FakeClock()
+    limits = (
+        TimeLimit(deadline=clock.now + 1),
+        TimeLimit(deadline=clock.now + 5, decide_by=clock.now + 1),
+        TimeLimit(deadline=clock.now + 5),
+    )
+    late, undecided, in_time = requests = [request(limit) for limit in limits]
+    queue = filled(clock, requests)
+    clock.now += 1
+    assert queue.waiting() == [in_time]
+    assert counts(queue) == (1, 0, 2)
+    with pytest.raises(DeadlineExceeded):
+        late.future.result(0)
+    with pytest.raises(DecideByMissed) as caught:
+        undecided.future.result(0)
+    assert caught.value.reason is FallbackReason.DECIDE_BY_PASSED
+    assert queue.take([in_time]) == [in_time]
+    assert counts(queue) == (0, 0, 2)
+
+
+def test_one_that_was_taken_and_decided_did_not_leave() -> None:
+    decided = request()
+    queue = filled(FakeClock(), [decided])
+    assert queue.take(queue.waiting()) == [decided]
+    assert not decided.future.cancel()
+    decided.future.set_result(RESULT)
+    assert counts(queue) == (0, 0, 0)
+
+
+def test_closing_is_neither_cancelling_nor_expiring() -> None:
+    waiting = request()
+    queue = filled(FakeClock(), [waiting])
+    queue.close()
+    with pytest.raises(EngineClosed):
+        waiting.future.result(0)
+    assert counts(queue) == (0, 0, 0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["put", "cancel", "wait", "take"]), st.integers(0, 9)), max_size=50)
+)
+def test_every_request_waits_or_was_taken_or_is_counted_once(steps: list[tuple[str, int]]) -> None:
+    clock = FakeClock()
+    queue = RequestQueue(clock)
+    asked: list[Request] = []
+    taken: list[Request] = []
+    for step, value in steps:
+        if step == "put":
+            asked.append(request(TimeLimit(deadline=clock.now + value)))
+            queue.put(asked[-1])
+        elif step == "cancel" and asked:
+            asked[value % len(asked)].future.cancel()
+        elif step == "wait":
+            clock.now += value
+        elif step == "take":
+            taken += queue.take(queue.waiting()[:value])
+        waiting, cancelled, expired = counts(queue)
+        assert min(waiting, cancelled, expired) >= 0
+        assert waiting + cancelled + expired + len(taken) == len(asked)
+    for each in asked:
+        each.future.cancel()
+    assert queue.statistics.waiting == 0
