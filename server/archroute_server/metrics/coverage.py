@@ -1,4 +1,4 @@
-"""Coverage: what decided a request. The share that the model decided is what a router is there for."""
+"""Coverage: the share of answers that the model decided; here is what decided a request."""
 
 from enum import Enum
 

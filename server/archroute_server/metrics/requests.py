@@ -30,8 +30,8 @@ class RequestMetrics:
         )
         self._answers = Counter(
             "archroute_answers",
-            "Requests for a decision by what decided them. The share of model is the coverage. Requests that "
-            "the caller got wrong or gave up are left out.",
+            "Requests for a decision by what decided them. The share of model and decision_cache is the "
+            "coverage. Requests that the caller got wrong or gave up are left out.",
             ("decided_by",),
             registry=registry,
         )
