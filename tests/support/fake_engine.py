@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from archroute_server.engine.admission import AdmissionStatistics
 from archroute_server.engine.answer import Answer, FallbackReason, Timings, TokenUsage
 from archroute_server.engine.batcher import BatchStatistics
 from archroute_server.engine.decision_cache import DecisionCacheStatistics
@@ -36,6 +37,7 @@ class FakeEngine:
         self._holds: dict[str, Hold] = {}
         self._failures: dict[str, Exception] = {}
         self._changes: dict[str, Callable[[Answer], Answer]] = {}
+        self.admission_statistics = AdmissionStatistics(*[0] * 7)
         self.prefix_statistics = CacheStatistics(*[0] * 6)
         self.batch_statistics = BatchStatistics(*[0] * 8)
         self.decision_statistics = DecisionCacheStatistics(*[0] * 3)

@@ -8,6 +8,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
+from archroute_server.engine.admission import AdmissionStatistics
 from archroute_server.engine.batcher import BatchStatistics
 from archroute_server.engine.decision_cache import DecisionCacheStatistics
 from archroute_server.engine.identity import Identity
@@ -20,6 +21,10 @@ class MeasuredEngine(Protocol):
     @property
     def identity(self) -> Identity:
         """What decides."""
+
+    @property
+    def admission_statistics(self) -> AdmissionStatistics:
+        """Who was let in and turned away so far."""
 
     @property
     def prefix_statistics(self) -> CacheStatistics:
@@ -54,6 +59,8 @@ class EngineCollector(Collector):
         if engine is None:
             return
         yield _build_info(engine.identity)
+        yield from _admission(engine.admission_statistics)
+        yield from _queue(engine.batch_statistics)
         yield from _batches(engine.batch_statistics)
         yield from _prefix_cache(engine.prefix_statistics)
         yield from _decision_cache(engine.decision_statistics)
@@ -70,10 +77,49 @@ def _build_info(identity: Identity) -> Metric:
     return InfoMetricFamily("archroute_build", "What decides.", value=labels)
 
 
-def _batches(statistics: BatchStatistics) -> Iterator[Metric]:
+def _admission(statistics: AdmissionStatistics) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "archroute_admitted_requests_under_way",
+        "Requests that are being tokenized, wait, or are decided; --queue-requests bounds them.",
+        statistics.requests,
+    )
+    yield GaugeMetricFamily(
+        "archroute_admitted_tokens_under_way",
+        "Tokens of requests that wait or are decided; --queue-tokens bounds them.",
+        statistics.tokens,
+    )
+    yield CounterMetricFamily(
+        "archroute_admitted_requests", "Requests that were let in to be decided.", statistics.admitted
+    )
+    refused = CounterMetricFamily(
+        "archroute_refused_requests",
+        "Requests that were not, since too many requests or tokens were under way, or since they would have "
+        "been decided after their deadline, or after their decide-by: the last are answered by a fallback.",
+        labels=("reason",),
+    )
+    refused.add_metric(("requests",), statistics.refused_by_requests)
+    refused.add_metric(("tokens",), statistics.refused_by_tokens)
+    refused.add_metric(("deadline",), statistics.deadlines_unreachable)
+    refused.add_metric(("decide_by",), statistics.decide_bys_unreachable)
+    yield refused
+
+
+def _queue(statistics: BatchStatistics) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "archroute_queue_requests", "Requests that wait for the inference thread.", statistics.waiting
     )
+    left = CounterMetricFamily(
+        "archroute_queue_left_requests",
+        "Requests that left the queue before the model was run for them: their caller gave up, or their time "
+        "was over.",
+        labels=("reason",),
+    )
+    left.add_metric(("cancelled",), statistics.cancelled)
+    left.add_metric(("expired",), statistics.expired)
+    yield left
+
+
+def _batches(statistics: BatchStatistics) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "archroute_batches", "Runs of the model, for one request or several.", statistics.batches
     )

@@ -18,7 +18,7 @@ class RequestMetrics:
         self._requests = Counter(
             "archroute_requests",
             "Requests by how they ended. outcome is that of the decision, empty where there is none; reason "
-            "is that of the error, empty where there is none.",
+            "is that of the error or of the fallback, empty where there is neither.",
             ("method", "code", "reason", "outcome"),
             registry=registry,
         )
@@ -52,7 +52,9 @@ class RequestMetrics:
             registry,
         )
         self._tokenize = _duration(
-            "archroute_tokenize_duration_seconds", "From a conversation to its tokens.", registry
+            "archroute_tokenize_duration_seconds",
+            "From a conversation to its tokens, unless it was recalled or given up before.",
+            registry,
         )
         self._inference = _duration(
             "archroute_inference_duration_seconds",
@@ -88,7 +90,8 @@ class RequestMetrics:
             return
         decided = request.decided if request.code == "OK" else None
         outcome = decided.outcome if decided else ""
-        self._requests.labels(request.method, request.code, request.reason, outcome).inc()
+        reason = request.reason or (decided and decided.fallback_reason) or ""
+        self._requests.labels(request.method, request.code, reason, outcome).inc()
         if (by := decided_by(request)) is not None:
             self._answers.labels(by.value).inc()
         if decided is not None:
@@ -98,7 +101,9 @@ class RequestMetrics:
     def _observe_decision(self, decided: DecidedRequest) -> None:
         self._decisions.labels(*self._labels.of(decided)).inc()
         self._queue.observe(decided.queue)
-        self._tokenize.observe(decided.tokenize)
+        # What is recalled or given up at once goes through neither.
+        if decided.tokenize:
+            self._tokenize.observe(decided.tokenize)
         if decided.forward_passes:
             self._inference.observe(decided.inference)
         if decided.dropped_tokens or decided.dropped_messages:

@@ -28,6 +28,14 @@ DECIDED = DecidedRequest(
     tokenize=0.0005,
     inference=0.3,
 )
+SERVERS_REASONS = {
+    "DEADLINE_EXCEEDED",
+    "DEADLINE_UNREACHABLE",
+    "INTERNAL",
+    "QUEUE_FULL",
+    "SERVER_STARTING",
+    "SERVER_STOPPING",
+}
 RECALLED = replace(DECIDED, from_decision_cache=True, forward_passes=0, inference=0.0)
 OK = FinishedRequest("Route", "OK", "", 0.31, decided=DECIDED)
 
@@ -85,6 +93,19 @@ def test_the_model_did_not_run_for_what_was_recalled() -> None:
     assert found.value("archroute_queue_duration_seconds_count") == 1
 
 
+def test_a_fallback_says_why_and_that_the_model_did_not_decide() -> None:
+    given_up = replace(DECIDED, outcome="FALLBACK", fallback_reason="DECIDE_BY_PASSED", forward_passes=0)
+    at_once = replace(given_up, fallback_reason="DECIDE_BY_UNREACHABLE", tokenize=0.0)
+    found = observed(replace(OK, decided=given_up), replace(OK, decided=at_once))
+    assert found.by("archroute_requests_total", "code", "outcome", "reason") == {
+        ("OK", "FALLBACK", "DECIDE_BY_PASSED"): 1,
+        ("OK", "FALLBACK", "DECIDE_BY_UNREACHABLE"): 1,
+    }
+    assert found.by("archroute_answers_total", "decided_by") == {"fallback": 2}
+    assert found.value("archroute_inference_duration_seconds_count") == 0
+    assert found.value("archroute_tokenize_duration_seconds_count") == 1
+
+
 def test_a_failure_takes_no_part_in_the_times_of_decisions() -> None:
     found = observed(failed("DEADLINE_EXCEEDED"))
     assert found.by("archroute_requests_total", "code", "outcome") == {("DEADLINE_EXCEEDED", ""): 1}
@@ -134,4 +155,4 @@ def test_a_caller_at_fault_takes_nothing_from_the_coverage(rule: StatusRule) -> 
     request = failed(rule.code.name, rule.reason)
     assert decided_by(request) is (None if callers else DecidedBy.ERROR)
     # A rule with a code that both could be at fault for needs a word in `CALLERS_REASONS`.
-    assert callers == (rule.reason not in {"SERVER_STARTING", "SERVER_STOPPING", "INTERNAL"})
+    assert callers == (rule.reason not in SERVERS_REASONS)
