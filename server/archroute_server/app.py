@@ -5,7 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,12 +15,16 @@ from archroute_server.config import Settings
 from archroute_server.embedded import EmbeddedModelError, embedded_bundle
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import load_engine
+from archroute_server.metrics.engine import MeasuredEngine
+from archroute_server.metrics.http_server import PATH as METRICS_PATH
+from archroute_server.metrics.http_server import MetricsServer
+from archroute_server.metrics.metrics import Metrics
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.policy_file import PolicyFileError, load_policy_sets
 from archroute_server.router.policy_sets import PolicySets
-from archroute_server.rpc.address import AddressUnavailable
+from archroute_server.rpc.address import Address, AddressUnavailable
 from archroute_server.rpc.server import RpcServer
 from archroute_server.rpc.service import DecidingEngine, RouterService
 from archroute_server.runtime.errors import RuntimeLoadError
@@ -35,7 +39,7 @@ _WARM_UP_MESSAGES = (Message(Role.USER, "Does the model run?"),)
 _logger = logging.getLogger(__name__)
 
 
-class ServedEngine(DecidingEngine, Protocol):
+class ServedEngine(DecidingEngine, MeasuredEngine, Protocol):
     """An engine that the application owns."""
 
     async def close(self, grace: float) -> None:
@@ -110,6 +114,15 @@ class Application:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. Raises the `STARTUP_ERRORS`.
 
+        Metrics can be read from the beginning to the end.
+        """
+        metrics = Metrics()
+        with published(metrics, self._settings.metrics_listen):
+            await self._run(metrics)
+
+    async def _run(self, metrics: Metrics) -> None:
+        """Serve, and count.
+
         The address is taken before the model is loaded: a taken port is known at once, and health checks
         are answered from the beginning.
         """
@@ -120,10 +133,11 @@ class Application:
         service = RouterService(policy_sets, max_deadline=settings.max_deadline_seconds)
         server = RpcServer(
             service,
-            AccessLog(message_text=settings.log_message_text),
+            AccessLog(message_text=settings.log_message_text, observe=metrics.requests.observe),
             max_message_bytes=settings.max_message_bytes,
             stream_concurrency=settings.stream_concurrency,
         )
+        metrics.watch_readiness(lambda: server.serving)
         address = await server.start(settings.listen)
         log_event(_logger, logging.INFO, "listening, not ready yet", address=str(address))
         engine: ServedEngine | None = None
@@ -132,6 +146,7 @@ class Application:
                 engine = await _unless(stop, self._start_engine(policy_sets))
                 if engine is not None:
                     service.open(engine)
+                    metrics.engine.open(engine)
                     await server.open_for_calls()
                     log_event(
                         _logger,
@@ -176,6 +191,23 @@ async def _warm_up(engine: ServedEngine, policy_set: PolicySet) -> None:
         raise UnservablePolicySet(
             f"the policy set {policy_set.name!r} cannot be served with this model: {error}"
         ) from error
+
+
+@contextmanager
+def published(metrics: Metrics, address: Address | None) -> Iterator[None]:
+    """Serve the metrics at `address`, if there is one, while the block runs. Raises `AddressUnavailable`."""
+    if address is None:
+        yield
+        return
+    address.check_available("--metrics-listen")
+    try:
+        server = MetricsServer(metrics.registry, address.host, address.port)
+    except OSError as error:
+        raise AddressUnavailable(f"cannot listen on {address}: {error.strerror or error}") from error
+    with closing(server):
+        taken = address.with_port(server.port)
+        log_event(_logger, logging.INFO, "serving metrics", address=str(taken), path=METRICS_PATH)
+        yield
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Settings:
     model: Path | None = None
     policies: Path | None = None
     listen: Address = DEFAULT_ADDRESS
+    metrics_listen: Address | None = None
     provider: str = PROVIDER_NAMES[0]
     threads: int = 0
     max_prompt_tokens: int = 4096
@@ -116,6 +117,13 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _tcp_address(text: str) -> Address:
+    address = Address.parse(text)
+    if address.unix_path:
+        raise ValueError("is a Unix socket, which Prometheus cannot read; write HOST:PORT or [IPV6]:PORT")
+    return address
+
+
 def _whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
@@ -170,6 +178,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("model", "DIR", _path, "bundle made by `archroute export`; without it, a small embedded model"),
     Flag("policies", "FILE", _path, "YAML file of policy sets; without it, requests bring their own"),
     Flag("listen", "ADDRESS", Address.parse, "HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one"),
+    Flag(
+        "metrics_listen",
+        "ADDRESS",
+        _tcp_address,
+        "HOST:PORT or [IPV6]:PORT where Prometheus finds the metrics, at /metrics; without it, nowhere",
+    ),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(
         "threads",

@@ -1,11 +1,15 @@
 """An engine without a model: decides for the first policy, and can be held or made to fail."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from archroute_server.engine.admission import AdmissionStatistics
 from archroute_server.engine.answer import Answer, FallbackReason, Timings, TokenUsage
+from archroute_server.engine.batcher import BatchStatistics
+from archroute_server.engine.decision_cache import DecisionCacheStatistics
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
+from archroute_server.engine.prefix_cache import CacheStatistics
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
 from archroute_server.router.conversation import rank
 from archroute_server.router.decision import Decision, Outcome, Ranked, fallback
@@ -32,6 +36,11 @@ class FakeEngine:
         self.closed = asyncio.Event()
         self._holds: dict[str, Hold] = {}
         self._failures: dict[str, Exception] = {}
+        self._changes: dict[str, Callable[[Answer], Answer]] = {}
+        self.admission_statistics = AdmissionStatistics(*[0] * 7)
+        self.prefix_statistics = CacheStatistics(*[0] * 6)
+        self.batch_statistics = BatchStatistics(*[0] * 8)
+        self.decision_statistics = DecisionCacheStatistics(*[0] * 3)
 
     def hold(self, text: str) -> Hold:
         """Let decisions on conversations that end with `text` wait."""
@@ -40,6 +49,10 @@ class FakeEngine:
     def fail(self, text: str, error: Exception) -> None:
         """Let decisions on conversations that end with `text` raise."""
         self._failures[text] = error
+
+    def answer(self, text: str, change: Callable[[Answer], Answer]) -> None:
+        """Let decisions on conversations that end with `text` be something else."""
+        self._changes[text] = change
 
     async def decide(
         self,
@@ -68,7 +81,8 @@ class FakeEngine:
         if (error := self._failures.get(text)) is not None:
             raise error
         self.decided.append((policies, tuple(messages)))
-        return _answer(policies, min_probability)
+        answer = _answer(policies, min_probability)
+        return self._changes.get(text, lambda unchanged: unchanged)(answer)
 
     async def close(self, grace: float) -> None:
         self.closed.set()
@@ -102,7 +116,7 @@ def _answer(policies: PolicySet, min_probability: float) -> Answer:
             ranking=(Ranked(first.name, PROBABILITY), *others),
             models=first.models if matched else (),
         ),
-        tokens=TokenUsage(prompt=120, cached=100, dropped=7, dropped_messages=2, forward_passes=1),
+        tokens=TokenUsage(prompt=120, cached=100, dropped=7, dropped_messages=2, forward_passes=1, forced=9),
         timings=Timings(queue=0.001, tokenize=0.002, inference=0.25),
     )
 

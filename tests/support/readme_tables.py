@@ -17,6 +17,7 @@ import grpc
 from archroute.errors import ERRORS
 from archroute_server.config import FLAGS, Settings
 from archroute_server.rpc.status import INTERNAL, STATUS_RULES, StatusRule
+from support.monitoring import metrics_of_every_kind
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -99,6 +100,19 @@ def errors_table() -> Iterator[str]:
         yield _error_row(code, "", when, what_to_do)
 
 
+def metrics_table() -> Iterator[str]:
+    """Every metric of a server, less those of its process."""
+    yield "| Metric | Type | Labels | What it is |"
+    yield "| --- | --- | --- | --- |"
+    for family in metrics_of_every_kind().registry.collect():
+        if not family.name.startswith("archroute_"):
+            continue
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        names = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
+        labels = ", ".join(f"`{label}`" for label in names)
+        yield f"| `{family.name}{suffix}` | {family.type} | {labels} | {family.documentation} |"
+
+
 def _reason(rule: StatusRule) -> str:
     return f"`{rule.reason}`"
 
@@ -107,7 +121,11 @@ def _error_row(code: grpc.StatusCode, reason: str, when: str, what_to_do: str) -
     return f"| `{code.name}` | {reason} | `{ERRORS[code].__name__}` | {when} | {what_to_do} |"
 
 
-TABLES: Mapping[str, Callable[[], Iterator[str]]] = {"settings": settings_table, "errors": errors_table}
+TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "settings": settings_table,
+    "errors": errors_table,
+    "metrics": metrics_table,
+}
 
 
 def with_tables(text: str) -> str:

@@ -11,7 +11,8 @@ class TokenUsage:
     """Tokens of a decision, as the model counts them.
 
     `cached` are those of the prompt that were taken from the prefix cache. `forward_passes` counts a pass
-    that is shared with other requests for each of them.
+    that is shared with other requests for each of them. `forced` are those of the answer that followed from
+    the ones before them, so that the model was not asked for them; none if it was not run at all.
     """
 
     prompt: int
@@ -19,6 +20,7 @@ class TokenUsage:
     dropped: int
     dropped_messages: int
     forward_passes: int
+    forced: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class BatchStatistics:
     """Requests that were decided in them."""
     forward_passes: int
     """One for each batch, and more for a request decided greedily or longer than a pass takes."""
+    tokens: int
+    """Tokens that the model read in them: new ones of prompts, those of answers, and padding."""
     failed_batches: int
     """Of several requests each, which were then decided one by one."""
     waiting: int
@@ -52,6 +54,7 @@ class Batcher:
         self._batches = 0
         self._requests = 0
         self._forward_passes = 0
+        self._tokens = 0
         self._failed_batches = 0
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
@@ -64,6 +67,7 @@ class Batcher:
             batches=self._batches,
             requests=self._requests,
             forward_passes=self._forward_passes,
+            tokens=self._tokens,
             failed_batches=self._failed_batches,
             waiting=queue.waiting,
             cancelled=queue.cancelled,
@@ -173,6 +177,7 @@ class Batcher:
         self._batches += 1
         self._requests += len(batch)
         self._forward_passes += decoded[0].forward_passes
+        self._tokens += decoded[0].tokens
         return [
             Settled(result.branches, cached, result.forward_passes, started, seconds, len(batch))
             for result in decoded

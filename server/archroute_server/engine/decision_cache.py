@@ -30,7 +30,7 @@ class DecisionKey:
 
 @dataclass(frozen=True, slots=True)
 class DecisionCacheStatistics:
-    """Counters since the cache was made, and its size now."""
+    """Counters since the cache was made, and its size when it was last asked."""
 
     hits: int
     misses: int
@@ -51,12 +51,12 @@ class DecisionCache:
         self._deciding: dict[DecisionKey, asyncio.Event] = {}
         self._hits = 0
         self._misses = 0
+        self._entries = 0
 
     @property
     def statistics(self) -> DecisionCacheStatistics:
-        """What the cache did so far."""
-        entries = 0 if self._branches is None else len(self._branches)
-        return DecisionCacheStatistics(self._hits, self._misses, entries)
+        """What the cache did so far; any thread may read it, unlike the cache itself."""
+        return DecisionCacheStatistics(self._hits, self._misses, self._entries)
 
     def recall_at_once(self, key: DecisionKey) -> Branches | None:
         """Return what is known of `key`; a hit if there is something, and nothing otherwise."""
@@ -76,6 +76,7 @@ class DecisionCache:
             return
         while (known := self._branches.get(key)) is None and key in self._deciding:
             await self._deciding[key].wait()
+        self._entries = len(self._branches)
         if known is not None:
             self._hits += 1
             yield known
@@ -91,3 +92,4 @@ class DecisionCache:
         """Keep what was decided."""
         if self._branches is not None:
             self._branches[key] = branches
+            self._entries = len(self._branches)

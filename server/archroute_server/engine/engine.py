@@ -28,7 +28,7 @@ from archroute_server.engine.recent_prompts import RecentPrompt, RecentPrompts, 
 from archroute_server.engine.request import Settled
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
 from archroute_server.router.answer import answer_trie
-from archroute_server.router.decision import Decision, Rows, decide, fallback
+from archroute_server.router.decision import Decision, Rows, decide, fallback, greedy_answer
 from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet
@@ -205,6 +205,7 @@ class Engine:
                 dropped=prompt.dropped_tokens,
                 dropped_messages=prompt.dropped_messages,
                 forward_passes=settled.forward_passes,
+                forced=_forced_tokens(trie, settled.branches) if known is None else 0,
             ),
             timings=Timings(
                 queue=settled.started - work.queued, tokenize=prepared.seconds, inference=settled.seconds
@@ -276,6 +277,11 @@ class Engine:
     def _make_layout(self, policies: PolicySet) -> BranchLayout:
         encoder = self._encoder
         return lay_out(answer_trie(policies, encoder.variant, encoder.tokenizer, self._end_of_turn))
+
+
+def _forced_tokens(trie: AnswerTrie, branches: Rows) -> int:
+    answer = greedy_answer(trie, branches)
+    return len(trie.sequences[answer]) - trie.choices[answer]
 
 
 def _recalled(branches: Branches) -> Settled:

@@ -29,7 +29,7 @@ def decode_greedily(
     pending = list(prompt[past.tokens :])
     node, cache = trie.root, past
     path: list[Row] = []
-    passes = 0
+    passes = tokens = 0
     while True:
         allowed = trie.allowed(node)
         while len(allowed) == 1:
@@ -37,10 +37,11 @@ def decode_greedily(
             node = trie.advance(node, allowed[0])
             allowed = trie.allowed(node)
         if not allowed:
-            return Decoded(_along(trie, path), passes, cache)
+            return Decoded(_along(trie, path), passes, tokens, cache)
         for start in range(0, len(pending), max_tokens):
             logits, cache = _read_on(model, pending[start : start + max_tokens], allowed, cache)
             passes += 1
+        tokens += len(pending)
         row = log_probabilities(logits)
         path.append(row)
         # The first of equals is the lowest token id, as in the one-pass decision.

@@ -12,3 +12,5 @@ class Identity:
     provider: str
     temperature: float | None = None
     """What the model's probabilities are calibrated with; None if the bundle never was, which is 1."""
+    precision: str = ""
+    """Of the model's weights, as the bundle's manifest names it."""

@@ -77,5 +77,5 @@ def load_engine(
     load = OptimumSession if manifest.exporter == "optimum" else Session
     session = load(bundle.graph, manifest.model, chosen, threads)
     temperature = manifest.calibration.temperature if manifest.calibration else None
-    identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature)
+    identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature, manifest.precision)
     return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits)

@@ -57,6 +57,7 @@ def decode_together(
                 for values, columns in zip(logits[block.readings], block.columns, strict=True)
             ),
             forward_passes=passes,
+            tokens=new,
             cache=cache,
             offset=block.start - past.tokens,
         )

@@ -73,6 +73,8 @@ class AnswerTrie:
     """The root first, and every branch after its parent."""
     candidates: tuple[int, ...]
     """Every token that some branch chooses among: sorted, each once."""
+    choices: tuple[int, ...]
+    """For each answer, how many branches are on the way to it; its other tokens follow from them."""
 
     def __init__(self, answers: Sequence[str], sequences: Sequence[Sequence[int]]) -> None:
         """Build from two answers or more, each with its token sequence.
@@ -90,6 +92,7 @@ class AnswerTrie:
         self.forced = self._sorted[0][: self._shared(0, len(self._sorted), 0)]
         self.branches = tuple(self._compress())
         self.candidates = tuple(sorted({edge.token for branch in self.branches for edge in branch.edges}))
+        self.choices = self._count_choices()
 
     # The walk, one token at a time.
 
@@ -175,3 +178,13 @@ class AnswerTrie:
                     queue.append((index, Node(depth, low, high)))
             tokens = () if parent < 0 else self._sorted[node.low][node.depth : depth]
             yield Branch(parent, tokens, tuple(edges))
+
+    def _count_choices(self) -> tuple[int, ...]:
+        depths: list[int] = []
+        choices = [0] * len(self.answers)
+        for branch in self.branches:
+            depths.append(1 + (depths[branch.parent] if branch.parent >= 0 else 0))
+            for edge in branch.edges:
+                if edge.answer is not None:
+                    choices[edge.answer] = depths[-1]
+        return tuple(choices)

@@ -59,19 +59,21 @@ class Address:
         """Return the address with the port that the system chose; a Unix socket has none."""
         return self if self.unix_path else replace(self, port=port)
 
-    def check_available(self) -> None:
+    def check_available(self, flag: str = "--listen") -> None:
         """Raise `AddressUnavailable` if nothing can listen here, `PortInUse` if somebody does.
+
+        `flag` is what the address was given with, and what the message says to give another with.
 
         gRPC cannot be left to find out: it says no more than that binding failed, it is content with one of
         the addresses of a host name (`localhost` is two), and it deletes a Unix socket that is being served.
         """
         if self.unix_path:
-            _check_unix_socket(self, Path(self.unix_path))
+            _check_unix_socket(self, Path(self.unix_path), flag)
         else:
-            _check_host(self)
+            _check_host(self, flag)
 
 
-def _check_host(address: Address) -> None:
+def _check_host(address: Address, flag: str) -> None:
     try:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -81,10 +83,12 @@ def _check_host(address: Address) -> None:
             f"cannot listen on {address}: the host name {address.host!r} is unknown"
         ) from error
     for family, _, _, _, socket_address in found:
-        _check_bind(address, family, socket_address)
+        _check_bind(address, family, socket_address, flag)
 
 
-def _check_bind(address: Address, family: socket.AddressFamily, socket_address: tuple[Any, ...]) -> None:
+def _check_bind(
+    address: Address, family: socket.AddressFamily, socket_address: tuple[Any, ...], flag: str
+) -> None:
     try:
         with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
             # As gRPC does: a port whose last connections are still closing is free.
@@ -94,16 +98,13 @@ def _check_bind(address: Address, family: socket.AddressFamily, socket_address: 
             probe.bind(socket_address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"cannot listen on {address}: another process does already; "
-                "stop it, or choose another address with --listen"
-            ) from error
+            raise _in_use(address, flag) from error
         if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address.host == "localhost":
             return  # A machine without IPv6 still names ::1 in its hosts file.
         raise AddressUnavailable(f"cannot listen on {address}: {_reason(error)}") from error
 
 
-def _check_unix_socket(address: Address, path: Path) -> None:
+def _check_unix_socket(address: Address, path: Path, flag: str) -> None:
     try:
         if not path.exists():
             if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -119,9 +120,13 @@ def _check_unix_socket(address: Address, path: Path) -> None:
         return  # Left behind by a server that is gone.
     except OSError as error:
         raise AddressUnavailable(f"cannot listen on {address}: {_reason(error)}") from error
-    raise PortInUse(
+    raise _in_use(address, flag)
+
+
+def _in_use(address: Address, flag: str) -> PortInUse:
+    return PortInUse(
         f"cannot listen on {address}: another process does already; "
-        "stop it, or choose another address with --listen"
+        f"stop it, or choose another address with {flag}"
     )
 
 

@@ -43,6 +43,7 @@ class RpcServer:
         stream_concurrency: int,
     ) -> None:
         self._service = service
+        self._serving = False
         self._servicer = RouterServicer(
             service,
             access_log,
@@ -61,6 +62,11 @@ class RpcServer:
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
+
+    @property
+    def serving(self) -> bool:
+        """Whether health checks are answered with SERVING; any thread may ask."""
+        return self._serving
 
     async def start(self, address: Address) -> Address:
         """Listen on `address` and answer health checks; return it with the port that was taken.
@@ -86,6 +92,7 @@ class RpcServer:
         The address stays open meanwhile, so that a new call is told UNAVAILABLE: once gRPC itself stops, what
         arrives on an old connection can be told CANCELLED, which callers take for their own doing.
         """
+        self._serving = False
         await self._health.enter_graceful_shutdown()
         self._service.stop()
         with contextlib.suppress(TimeoutError):
@@ -97,5 +104,6 @@ class RpcServer:
         await self._server.stop(LAST_WORDS_SECONDS)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        self._serving = status == health_pb2.HealthCheckResponse.SERVING
         for name in HEALTH_SERVICES:
             await self._health.set(name, status)

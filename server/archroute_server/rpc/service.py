@@ -25,6 +25,7 @@ from archroute_server.rpc.convert import (
 )
 from archroute_server.rpc.errors import ServerStarting, ServerStopping
 from archroute_server.telemetry.access_log import AccessEntry
+from archroute_server.telemetry.finished_request import DecidedRequest
 
 
 class DecidingEngine(Protocol):
@@ -92,21 +93,7 @@ class RouterService:
             )
         except InvalidRequest as error:
             raise in_request_terms(error, request) from error
-        entry.add(
-            outcome=answer.decision.outcome.name,
-            policy=answer.decision.policy,
-            probability=round(answer.decision.probability, 6),
-            prompt_tokens=answer.tokens.prompt,
-            cached_tokens=answer.tokens.cached,
-            dropped_tokens=answer.tokens.dropped,
-            dropped_messages=answer.tokens.dropped_messages,
-            forward_passes=answer.tokens.forward_passes,
-            from_decision_cache=answer.from_decision_cache,
-            fallback_reason=answer.fallback_reason and answer.fallback_reason.name,
-            queue_ms=_milliseconds(answer.timings.queue),
-            tokenize_ms=_milliseconds(answer.timings.tokenize),
-            inference_ms=_milliseconds(answer.timings.inference),
-        )
+        entry.add_decision(_decided(answer, question.policies))
         return write_response(answer, question, request, self._engine.identity, entry.elapsed())
 
     def _limit(self, question: Question, entry: AccessEntry, remaining: float | None) -> TimeLimit:
@@ -132,5 +119,21 @@ class RouterService:
         return router_pb2.GetPolicySetResponse(policy_set=write_policy_set(policy_set))
 
 
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+def _decided(answer: Answer, policies: PolicySet) -> DecidedRequest:
+    return DecidedRequest(
+        outcome=answer.decision.outcome.name,
+        policy=answer.decision.policy,
+        probability=answer.decision.probability,
+        policy_set=policies.name,
+        prompt_tokens=answer.tokens.prompt,
+        cached_tokens=answer.tokens.cached,
+        dropped_tokens=answer.tokens.dropped,
+        dropped_messages=answer.tokens.dropped_messages,
+        forced_tokens=answer.tokens.forced,
+        forward_passes=answer.tokens.forward_passes,
+        from_decision_cache=answer.from_decision_cache,
+        fallback_reason=answer.fallback_reason.name if answer.fallback_reason else None,
+        queue=answer.timings.queue,
+        tokenize=answer.timings.tokenize,
+        inference=answer.timings.inference,
+    )

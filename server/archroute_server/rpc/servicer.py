@@ -14,7 +14,7 @@ from archroute_server.rpc.settle import Context, settle
 from archroute_server.rpc.status import Failure
 from archroute_server.rpc.stream import RouteStream
 from archroute_server.rpc.wire import check_size, parse
-from archroute_server.telemetry.access_log import AccessEntry, AccessLog
+from archroute_server.telemetry.access_log import STREAM_EVENT, AccessEntry, AccessLog
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -89,7 +89,7 @@ class RouterServicer:
     async def _route_stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         self._track(context)
         stream_id = _request_id(context)
-        entry = self._access_log.entry("RouteStream", event="stream", stream_id=stream_id)
+        entry = self._access_log.entry("RouteStream", event=STREAM_EVENT, stream_id=stream_id)
         stream = RouteStream(
             self._service,
             self._access_log,

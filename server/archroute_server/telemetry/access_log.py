@@ -1,22 +1,32 @@
-"""The access log: one line for every request, whatever became of it."""
+"""The access log: one line for every request, whatever became of it, and a word to whoever counts them."""
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from archroute_server.router.message import Message
+from archroute_server.telemetry.finished_request import DecidedRequest, FinishedRequest
 from archroute_server.telemetry.logging import log_event
 
 _logger = logging.getLogger(__name__)
 
 _MAX_IDENTIFIER_CHARACTERS = 128
 
+STREAM_EVENT = "stream"
+"""The event of the line for a whole stream, which stands beside those of its requests."""
+
+Observe = Callable[[FinishedRequest], None]
+
 
 class AccessLog:
-    """Opens an entry for each request. Conversations are written only if `message_text` is set."""
+    """Opens an entry for each request. Conversations are written only if `message_text` is set.
 
-    def __init__(self, *, message_text: bool = False) -> None:
+    `observe` is told of each request at its end.
+    """
+
+    def __init__(self, *, message_text: bool = False, observe: Observe | None = None) -> None:
         self._message_text = message_text
+        self._observe = observe
 
     def entry(self, method: str, *, event: str = "request", **identifiers: str) -> "AccessEntry":
         """Begin an entry, and the clock with it. The caller chooses identifiers, so they are cut to size."""
@@ -25,18 +35,29 @@ class AccessLog:
             method,
             {name: value[:_MAX_IDENTIFIER_CHARACTERS] for name, value in identifiers.items() if value},
             message_text=self._message_text,
+            observe=self._observe,
         )
 
 
 class AccessEntry:
     """What is known of one request so far; `write` ends it."""
 
-    def __init__(self, event: str, method: str, identifiers: dict[str, str], *, message_text: bool) -> None:
+    def __init__(
+        self,
+        event: str,
+        method: str,
+        identifiers: dict[str, str],
+        *,
+        message_text: bool,
+        observe: Observe | None,
+    ) -> None:
         self._started = time.perf_counter()
         self._event = event
         self._method = method
         self._fields: dict[str, object] = dict(identifiers)
         self._message_text = message_text
+        self._observe = observe
+        self._decided: DecidedRequest | None = None
 
     def elapsed(self) -> float:
         """Return the seconds since the entry began."""
@@ -54,8 +75,30 @@ class AccessEntry:
                 {"role": message.role.value, "text": message.text} for message in messages
             ]
 
-    def write(self, code: str, level: int = logging.INFO, **fields: object) -> None:
-        """Write the line. `code` is the gRPC status code's name."""
+    def add_decision(self, decided: DecidedRequest) -> None:
+        """Add what was decided, and what it took."""
+        self._decided = decided
+        self.add(
+            outcome=decided.outcome,
+            policy=decided.policy,
+            probability=round(decided.probability, 6),
+            prompt_tokens=decided.prompt_tokens,
+            cached_tokens=decided.cached_tokens,
+            dropped_tokens=decided.dropped_tokens,
+            dropped_messages=decided.dropped_messages,
+            forward_passes=decided.forward_passes,
+            from_decision_cache=decided.from_decision_cache,
+            fallback_reason=decided.fallback_reason,
+            queue_ms=_milliseconds(decided.queue),
+            tokenize_ms=_milliseconds(decided.tokenize),
+            inference_ms=_milliseconds(decided.inference),
+        )
+
+    def write(self, code: str, level: int = logging.INFO, *, reason: str = "") -> None:
+        """Write the line. `code` is the gRPC status code's name, `reason` the one that `rpc.status` gives."""
+        seconds = self.elapsed()
+        if reason:
+            self.add(reason=reason)
         log_event(
             _logger,
             level,
@@ -63,6 +106,12 @@ class AccessEntry:
             method=self._method,
             code=code,
             **self._fields,
-            **fields,
-            total_ms=round(self.elapsed() * 1000, 3),
+            total_ms=_milliseconds(seconds),
         )
+        if self._observe is not None:
+            stream = self._event == STREAM_EVENT
+            self._observe(FinishedRequest(self._method, code, reason, seconds, stream, self._decided))
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -177,6 +177,10 @@ def test_the_cancelled_are_passed_over() -> None:
         third.result(PATIENCE)
         assert batcher.statistics.requests == 2
         assert batcher.statistics.waiting == 0
+        assert (
+            batcher.statistics.tokens
+            == sum(len(forward.token_ids) for forward in gated.forwards) + 2 + BRANCH_TOKENS
+        )
     assert [forward.token_ids.tolist() for forward in gated.forwards] == [[6, 7, 1, 3]]
     with pytest.raises(CancelledError):
         first.result()

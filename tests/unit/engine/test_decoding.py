@@ -96,6 +96,8 @@ def test_one_pass_equals_the_greedy_loop(
         assert np.exp(loop.branches[index]) == pytest.approx(np.exp(one.branches[index]), abs=1e-4)
     # One pass for each choice, and none for tokens without one.
     assert loop.forward_passes == len(visited) == len(model.forwards)
+    assert trie.choices[greedy_answer(trie, loop.branches)] == len(visited)
+    assert loop.tokens == sum(len(forward.token_ids) for forward in model.forwards)
 
 
 @settings(max_examples=40, deadline=None)

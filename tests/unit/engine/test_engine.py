@@ -184,11 +184,15 @@ async def test_the_same_prompt_is_decided_once(open_engine) -> None:
     async with open_engine(model, CACHING) as engine:
         first, second = [await engine.decide(POLICIES, user("translate that")) for _ in range(2)]
         assert len(model.forwards) == engine.batch_statistics.requests == 1
+        assert engine.batch_statistics.tokens == len(model.forwards[0].token_ids)
         assert engine.decision_statistics.hits == 1
     assert first.decision == second.decision
     assert (first.from_decision_cache, second.from_decision_cache) == (False, True)
     assert (second.tokens.prompt, second.tokens.cached) == (first.tokens.prompt, 0)
     assert second.tokens.forward_passes == 0
+    # All of an answer but its choices; what is recalled was not asked of the model at all.
+    assert 0 < first.tokens.forced < 20
+    assert second.tokens.forced == 0
     assert second.timings.inference == 0
 
 

@@ -56,7 +56,7 @@ async def test_what_was_decided_before_is_answered_though_the_queue_is_full(open
         await first
     assert again.from_decision_cache
     assert again.decision == known.decision
-    assert again.tokens == replace(known.tokens, cached=0, forward_passes=0)
+    assert again.tokens == replace(known.tokens, cached=0, forward_passes=0, forced=0)
 
 
 async def test_too_many_tokens_are_refused(open_engine) -> None:

@@ -44,6 +44,7 @@ def test_the_drawing_of_the_docstring() -> None:
         Branch(0, (code,), (Edge(generation, answer=0), Edge(review, answer=1))),
     )
     assert trie.candidates == (code, generation, review, summar, other)
+    assert trie.choices == (2, 2, 1, 1)
 
 
 def test_a_branch_carries_the_tokens_since_its_parents_choice() -> None:

@@ -1,0 +1,1 @@
+"""Metrics: counted and served for Prometheus. The only room that knows its client library."""
