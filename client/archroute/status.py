@@ -36,6 +36,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 # that status was: https://github.com/grpc/grpc/issues/36066
 _LOST_STATUS = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 
+# What grpc, unlike grpc.aio, puts over the status of a call whose answer it cannot parse. The server said OK.
+_UNREADABLE = (grpc.StatusCode.INTERNAL, "Exception deserializing response!")
+
 _CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
 # What went wrong, where, and what to do. What the server said follows after a colon.
@@ -103,6 +106,8 @@ def call_failure(error: grpc.RpcError) -> Failure:
     if (error.code(), error.details()) == _LOST_STATUS:
         # That much is certain: the connection, or the server's end of the stream, is gone.
         return Failure(grpc.StatusCode.UNAVAILABLE, "the stream ended while a request was being sent")
+    if (error.code(), error.details()) == _UNREADABLE:
+        return Failure(grpc.StatusCode.OK, "its answer cannot be parsed")
     reason = ""
     violations: list[FieldViolation] = []
     metadata: dict[str, str] = {}
