@@ -22,7 +22,9 @@ __all__ = ["FileRewards"]
 
 _VERSION = 1
 
-_Table = dict[str, dict[str, Rewards]]
+# Never changed once made, so that it can be read without a lock.
+_Table = Mapping[str, Mapping[str, Rewards]]
+_Stamp = tuple[int, int, int]
 
 
 class FileRewards:
@@ -31,8 +33,10 @@ class FileRewards:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Reads nothing yet. A file that is not there is one without rewards."""
         self._path = Path(path)
-        self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
+        # Two, so that who reads does not wait for a disk that somebody writes to.
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._seen: _Stamp | None = None
         self._table: _Table = {}
 
     def of(self, policy: str) -> Mapping[str, Rewards]:
@@ -42,9 +46,7 @@ class FileRewards:
             OSError: The file cannot be read.
             ValueError: The file is none of this format.
         """
-        with self._lock:
-            self._refresh()
-            return dict(self._table.get(policy, {}))
+        return self._current().get(policy, {})
 
     def add(self, policy: str, model: str, reward: float) -> None:
         """Adds one reward, and returns when it is on the disk.
@@ -53,16 +55,11 @@ class FileRewards:
             OSError: The file cannot be written.
             ValueError: The file is none of this format; it is left as it is.
         """
-        with self._lock, self._locked():
-            self._refresh()
-            models = self._table.setdefault(policy, {})
-            before = models.get(model, Rewards())
-            models[model] = before.plus(reward)
-            try:
-                self._write()
-            except OSError:
-                models[model] = before
-                raise
+        with self._writing, self._locked():
+            table = self._current()
+            models = table.get(policy, {})
+            after = models.get(model, Rewards()).plus(reward)
+            self._write({**table, policy: {**models, model: after}})
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -70,32 +67,36 @@ class FileRewards:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield  # closing it lets go of the lock
 
-    def _refresh(self) -> None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            self._seen, self._table = None, {}
-            return
-        # A rename gives another inode, unless the number of the file before is used again.
-        seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if seen != self._seen:
-            self._table = _read(self._path)
-            self._seen = seen
+    def _current(self) -> _Table:
+        with self._reading:
+            try:
+                seen = _stamp(self._path)
+            except FileNotFoundError:
+                self._seen, self._table = None, {}
+            else:
+                if seen != self._seen:
+                    self._table = _read(self._path)
+                    self._seen = seen
+            return self._table
 
-    def _write(self) -> None:
+    def _write(self, table: _Table) -> None:
         # One name does: whoever writes holds the lock.
         new = Path(f"{self._path}.new")
         rewards = {
             policy: {name: {"gained": each.gained, "missed": each.missed} for name, each in models.items()}
-            for policy, models in self._table.items()
+            for policy, models in table.items()
         }
         with new.open("w", encoding="utf-8") as file:
             json.dump({"version": _VERSION, "rewards": rewards}, file, indent=1, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
-        status = self._path.stat()
-        self._seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _stamp(path: Path) -> _Stamp:
+    # A rename gives another inode, unless the number of the file before is used again.
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read(path: Path) -> _Table:

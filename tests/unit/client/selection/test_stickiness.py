@@ -1,3 +1,5 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,3 +101,30 @@ def test_a_turn_is_read_off_a_decision() -> None:
 def test_a_setting_out_of_range_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="margin from 0 to 1"):
         Stickiness(**wrong)  # type: ignore[arg-type]
+
+
+def dialogue(rng: random.Random, length: int) -> list[Turn]:
+    """Turns about one thing after another, which the router sees through noise: each of four things lasts."""
+    history, topic = [], rng.choice(POLICIES)
+    for _ in range(length):
+        if rng.random() < 0.1:
+            topic = rng.choice(POLICIES)
+        weights = {name: rng.expovariate(1) + (1.5 if name == topic else 0) for name in POLICIES}
+        total = sum(weights.values())
+        probabilities = {name: each / total for name, each in weights.items()}
+        history.append(Turn(max(probabilities, key=probabilities.__getitem__), probabilities))
+    return history
+
+
+def test_a_margin_spares_most_switches() -> None:
+    rng = random.Random(0)
+    history = [dialogue(rng, 20) for _ in range(300)]
+
+    def switches(margin: float) -> int:
+        sticky = Stickiness(margin=margin, max_switches=20)
+        return sum(sticky.replay(turns)[0].switches for turns in history)
+
+    counts = [switches(margin) for margin in (0.0, 0.15, 0.3, 0.6)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[1] < 0.75 * counts[0]
+    assert counts[2] < 0.5 * counts[0]
