@@ -12,10 +12,13 @@ from archroute.decision import Decision, Outcome, RankedPolicy, Revisions, Timin
 from archroute.errors import (
     AccessDeniedError,
     ArchrouteError,
+    CircuitOpenError,
     DeadlineExceededError,
     FailedPreconditionError,
     FieldViolation,
     InvalidRequestError,
+    ModelMapError,
+    NoModelFitsError,
     PolicySetNotFoundError,
     ProtocolError,
     RequestCancelledError,
@@ -27,18 +30,32 @@ from archroute.message import Message
 from archroute.policy import Policy, PolicySet, PolicySetSummary
 from archroute.request import RouteRequest
 from archroute.router import Router
+from archroute.selection.model import Model
+from archroute.selection.model_map import ModelMap
+from archroute.selection.needs import Needs
+from archroute.selection.reasons import SelectionOutcome, SelectionReason
+from archroute.selection.selection import Selection
+from archroute.selection.selector import Selector
+from archroute.selection.stickiness import Stickiness
+from archroute.selection.strategies.strategy import Strategy
 from archroute.version import __version__
 
 __all__ = [
     "AccessDeniedError",
     "ArchrouteError",
     "AsyncRouter",
+    "CircuitOpenError",
     "DeadlineExceededError",
     "Decision",
     "FailedPreconditionError",
     "FieldViolation",
     "InvalidRequestError",
     "Message",
+    "Model",
+    "ModelMap",
+    "ModelMapError",
+    "Needs",
+    "NoModelFitsError",
     "Outcome",
     "Policy",
     "PolicySet",
@@ -51,7 +68,13 @@ __all__ = [
     "Revisions",
     "RouteRequest",
     "Router",
+    "Selection",
+    "SelectionOutcome",
+    "SelectionReason",
+    "Selector",
     "ServerError",
+    "Stickiness",
+    "Strategy",
     "Timings",
     "TokenUsage",
     "UnavailableError",

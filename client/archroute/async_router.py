@@ -12,10 +12,13 @@ import grpc.aio
 from archroute.decision import Decision, from_response
 from archroute.endpoint import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, ChannelOption, Endpoint, grpc_timeout
 from archroute.errors import ProtocolError
-from archroute.fields import checked_text
+from archroute.fields import checked_text, invalid
 from archroute.message import Conversation
 from archroute.policy import Policy, PolicySet, PolicySetSummary
 from archroute.request import RouteRequest, to_request
+from archroute.selection.needs import Needs
+from archroute.selection.selection import Selection
+from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
 from archroute.v1 import router_pb2, router_pb2_grpc
 
@@ -42,9 +45,11 @@ class AsyncRouter:
         timeout: float = DEFAULT_TIMEOUT,
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[ChannelOption] = (),
+        selector: Selector | None = None,
     ) -> None:
         """Opens no connection yet, and may be called where no event loop runs. See `archroute.Router`."""
         self._endpoint = Endpoint.checked(address, timeout, options)
+        self._selector = selector
         self._credentials = credentials
         self._channel: grpc.aio.Channel | None = None
         self._stub: router_pb2_grpc.RouterServiceStub | None = None
@@ -72,8 +77,56 @@ class AsyncRouter:
             session_id=session_id,
             decide_by=decide_by,
         )
-        response = await self._call(self._methods().Route, to_request(request), timeout)
-        return from_response(response, self._endpoint.address)
+        return await self._decide(to_request(request), timeout)
+
+    async def select(
+        self,
+        messages: Conversation,
+        *,
+        needs: Needs | None = None,
+        key: str = "",
+        policy_set: str | None = None,
+        policies: Iterable[Policy | Mapping[str, object]] | None = None,
+        min_probability: float = 0.0,
+        timeout: float | None = None,
+        strict: bool = False,
+    ) -> Selection:
+        """Chooses the model to send a conversation to, and does not raise unless `strict`."""
+        selector = self._checked_selector()
+        attempt = selector.begin(
+            messages,
+            needs=needs,
+            key=key,
+            policy_set=policy_set,
+            policies=policies,
+            min_probability=min_probability,
+            timeout=timeout,
+            strict=strict,
+        )
+        if isinstance(attempt, Selection):
+            return attempt
+        try:
+            decision = await self._decide(attempt.request, attempt.timeout)
+        except Exception as error:  # noqa: BLE001 (select must not fail its caller, whatever happens)
+            return selector.failed(attempt, error)
+        except BaseException:
+            selector.abandoned()
+            raise
+        return selector.answered(attempt, decision)
+
+    async def report(
+        self,
+        selection: Selection,
+        *,
+        reward: float | None = None,
+        latency: float | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Tells how a selected model did."""
+        # In a thread, because rewards may be kept in a file.
+        await asyncio.to_thread(
+            self._checked_selector().report, selection, reward=reward, latency=latency, model=model
+        )
 
     async def route_stream(
         self,
@@ -137,6 +190,15 @@ class AsyncRouter:
                 self._channel = grpc.aio.secure_channel(address, self._credentials, options)
             self._stub = router_pb2_grpc.RouterServiceStub(self._channel)  # type: ignore[no-untyped-call]
         return self._stub
+
+    def _checked_selector(self) -> Selector:
+        if self._selector is None:
+            raise invalid("selector", f"{type(self).__name__} needs one for select and report")
+        return self._selector
+
+    async def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
+        response = await self._call(self._methods().Route, request, timeout)
+        return from_response(response, self._endpoint.address)
 
     async def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)

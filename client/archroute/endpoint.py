@@ -9,6 +9,7 @@ import grpc
 
 from archroute.errors import ArchrouteError
 from archroute.fields import checked_text, invalid, kind_of
+from archroute.retries import SERVICE_CONFIG
 from archroute.status import call_failure
 from archroute.version import __version__
 
@@ -32,6 +33,11 @@ _CHANNEL_OPTIONS: tuple[ChannelOption, ...] = (
     ("grpc.keepalive_timeout_ms", 10_000),
     # Servers take pings that come more often than every five minutes for an attack, and hang up.
     ("grpc.keepalive_time_ms", 6 * 60 * 1000),
+    ("grpc.service_config", SERVICE_CONFIG),
+    # How long to wait before connecting again, at first and at most: by default a server that was away for a
+    # while would be found again only after two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.primary_user_agent", f"archroute-python/{__version__}"),
 )
 

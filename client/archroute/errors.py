@@ -10,7 +10,10 @@
     ├── ResourceExhaustedError      RESOURCE_EXHAUSTED
     ├── UnavailableError            UNAVAILABLE
     ├── ServerError                 UNKNOWN, INTERNAL, DATA_LOSS, ABORTED, ALREADY_EXISTS
-    └── ProtocolError               UNIMPLEMENTED, OK; also an answer that is not one
+    ├── ProtocolError               UNIMPLEMENTED, OK; also an answer that is not one
+    ├── ModelMapError               no status: the model map of `select` is wrong
+    ├── CircuitOpenError            no status: `select(strict=True)` did not ask a router that keeps failing
+    └── NoModelFitsError            no status: `select(strict=True)` found no model that can do what is needed
 
 `DeadlineExceededError`, `ResourceExhaustedError` and `UnavailableError` may go away when the call is made
 again. The rest will not.
@@ -25,10 +28,13 @@ import grpc
 __all__ = [
     "AccessDeniedError",
     "ArchrouteError",
+    "CircuitOpenError",
     "DeadlineExceededError",
     "FailedPreconditionError",
     "FieldViolation",
     "InvalidRequestError",
+    "ModelMapError",
+    "NoModelFitsError",
     "PolicySetNotFoundError",
     "ProtocolError",
     "RequestCancelledError",
@@ -113,6 +119,18 @@ class ServerError(ArchrouteError):
 
 class ProtocolError(ArchrouteError):
     """What answered does not speak this version of `archroute.v1`."""
+
+
+class ModelMapError(ArchrouteError):
+    """A model map is wrong. `field_violations` says where, if it is a file: as `file:line:column`."""
+
+
+class CircuitOpenError(ArchrouteError):
+    """The router failed again and again, so that it is left alone for a moment."""
+
+
+class NoModelFitsError(ArchrouteError):
+    """No model of the policy, and no default one, can do what the conversation needs."""
 
 
 ERRORS: Mapping[grpc.StatusCode, type[ArchrouteError]] = MappingProxyType(

@@ -11,10 +11,13 @@ import grpc
 
 from archroute.decision import Decision, from_response
 from archroute.endpoint import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, ChannelOption, Endpoint, grpc_timeout
-from archroute.fields import checked_text
+from archroute.fields import checked_text, invalid
 from archroute.message import Conversation
 from archroute.policy import Policy, PolicySet, PolicySetSummary
 from archroute.request import RouteRequest, to_request
+from archroute.selection.needs import Needs
+from archroute.selection.selection import Selection
+from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
 from archroute.v1 import router_pb2, router_pb2_grpc
 
@@ -40,19 +43,23 @@ class Router:
         timeout: float = DEFAULT_TIMEOUT,
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[ChannelOption] = (),
+        selector: Selector | None = None,
     ) -> None:
         """Opens no connection yet.
 
         Args:
-            address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock` or `dns:///host:port`.
+            address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock` or
+                `dns:///host:port`.
             timeout: Seconds that a call may take if it does not say; `math.inf` for no limit.
             credentials: For TLS, `grpc.ssl_channel_credentials()`. None sends plain text.
             options: gRPC channel options, over those of this package.
+            selector: What `select` goes by and remembers. Not needed for anything else.
 
         Raises:
             InvalidRequestError: The address or the timeout is none.
         """
         self._endpoint = Endpoint.checked(address, timeout, options)
+        self._selector = selector
         arguments = (self._endpoint.address, self._endpoint.channel_options)
         if credentials is None:
             self._channel = grpc.insecure_channel(*arguments)
@@ -94,8 +101,82 @@ class Router:
             session_id=session_id,
             decide_by=decide_by,
         )
-        response = self._call(self._stub.Route, to_request(request), timeout)
-        return from_response(response, self._endpoint.address)
+        return self._decide(to_request(request), timeout)
+
+    def select(
+        self,
+        messages: Conversation,
+        *,
+        needs: Needs | None = None,
+        key: str = "",
+        policy_set: str | None = None,
+        policies: Iterable[Policy | Mapping[str, object]] | None = None,
+        min_probability: float = 0.0,
+        timeout: float | None = None,
+        strict: bool = False,
+    ) -> Selection:
+        """Chooses the model to send a conversation to.
+
+        Whatever happens to the router, or is wrong with the request, there is a selection: of the declared
+        default, with the reason. All that is raised is an error for a client that was built without a
+        `selector`.
+
+        Args:
+            messages: As for `route`.
+            needs: What the model must be able to do, beyond what the messages show: images, tool results,
+                length.
+            key: Names the session, for stickiness and for `weighted`. By default it is derived from the
+                system prompt and the first user message.
+            policy_set: As for `route`.
+            policies: As for `route`.
+            min_probability: As for `route`.
+            timeout: Seconds that asking the router may take; None for the selector's own.
+            strict: Raises what would make a selection of the default: an `ArchrouteError` if the router
+                failed, was not asked, or no model fits. If the router says that no policy fits, that is no
+                failure.
+        """
+        selector = self._checked_selector()
+        attempt = selector.begin(
+            messages,
+            needs=needs,
+            key=key,
+            policy_set=policy_set,
+            policies=policies,
+            min_probability=min_probability,
+            timeout=timeout,
+            strict=strict,
+        )
+        if isinstance(attempt, Selection):
+            return attempt
+        try:
+            decision = self._decide(attempt.request, attempt.timeout)
+        except Exception as error:  # noqa: BLE001 (select must not fail its caller, whatever happens)
+            return selector.failed(attempt, error)
+        except BaseException:
+            selector.abandoned()
+            raise
+        return selector.answered(attempt, decision)
+
+    def report(
+        self,
+        selection: Selection,
+        *,
+        reward: float | None = None,
+        latency: float | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Tells how a selected model did, for the strategies `bandit` and `fastest` to learn from.
+
+        Args:
+            selection: What `select` returned.
+            reward: How good it was, from 0 to 1.
+            latency: Seconds that it took.
+            model: Which one it was, if not the first but one of the alternatives.
+
+        Raises:
+            InvalidRequestError: A number is out of its range, or the model is none of the selection's.
+        """
+        self._checked_selector().report(selection, reward=reward, latency=latency, model=model)
 
     def route_stream(
         self, requests: Iterable[tuple[str, RouteRequest]], *, timeout: float | None = None
@@ -151,6 +232,15 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({self._endpoint.address!r})"
+
+    def _checked_selector(self) -> Selector:
+        if self._selector is None:
+            raise invalid("selector", f"{type(self).__name__} needs one for select and report")
+        return self._selector
+
+    def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
+        response = self._call(self._stub.Route, request, timeout)
+        return from_response(response, self._endpoint.address)
 
     def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)

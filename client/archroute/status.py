@@ -38,6 +38,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 _LOST_STATUS = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 
 _DETAILS = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo)
+# What grpc, unlike grpc.aio, puts over the status of a call whose answer it cannot parse. The server said OK.
+_UNREADABLE = (grpc.StatusCode.INTERNAL, "Exception deserializing response!")
 
 _CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
@@ -108,6 +110,8 @@ def call_failure(error: grpc.RpcError) -> Failure:
     if (error.code(), error.details()) == _LOST_STATUS:
         # That much is certain: the connection, or the server's end of the stream, is gone.
         return Failure(grpc.StatusCode.UNAVAILABLE, "the stream ended while a request was being sent")
+    if (error.code(), error.details()) == _UNREADABLE:
+        return Failure(grpc.StatusCode.OK, "its answer cannot be parsed")
     reason = ""
     violations: list[FieldViolation] = []
     metadata: dict[str, str] = {}

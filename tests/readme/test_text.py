@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archroute import Outcome
+from archroute import ModelMap, Outcome
 from archroute_server.router.policy_file import load_policy_sets
 from archroute_server.rpc.status import INTERNAL, STATUS_RULES
 from support.clone import ROOT
@@ -35,11 +35,32 @@ def test_every_outcome_is_explained() -> None:
         assert f"| `{outcome.name}` | " in text
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)
+FILES = [block for block in BLOCKS if block.language == "yaml"]
+
+
+@pytest.mark.parametrize("block", [block for block in FILES if "policy_sets:" in block.text], ids=str)
 def test_a_policies_file(tmp_path: Path, block: Block) -> None:
     path = tmp_path / "policies.yaml"
     path.write_text(block.text, encoding="utf-8")
     assert load_policy_sets(path).names()
+
+
+@pytest.mark.parametrize("block", [block for block in FILES if "policy_sets:" not in block.text], ids=str)
+def test_a_model_map(tmp_path: Path, block: Block) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    assert ModelMap.load(path).models
+
+
+def test_the_example_of_a_model_map_fits_that_of_policies() -> None:
+    policy_set = load_policy_sets(ROOT / "examples/policies.yaml").get("")
+    models = ModelMap.load(ROOT / "examples/models.yaml")
+    described = {model.name for model in models.models}
+    assert {model.name for model in models.default} <= described
+    ours = {policy.name: policy for policy in policy_set.policies}
+    for name in ("code_generation", "sql_queries"):
+        assert models.entry(name).strategy is not None
+        assert {model.name for model in models.models_of(name, ours[name].models)} <= described
 
 
 def test_every_link_leads_somewhere() -> None:

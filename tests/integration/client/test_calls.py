@@ -186,7 +186,7 @@ def test_an_answer_without_an_outcome_is_no_success(raw_server: Any, client: Any
 
 
 def test_an_answer_that_is_no_message_is_an_error(raw_server: Any, client: Any) -> None:
-    with pytest.raises(errors.ArchrouteError):
+    with pytest.raises(errors.ProtocolError, match="cannot be parsed"):
         client(raw_server(b"\xff\xff\xff").address).call("route", "hi")
 
 
