@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from archroute.commands import Command, CommandError
+from archroute_export.finetune.arguments import positive
 
 # Repeats what the prompt room defines, so that `--help` loads nothing; a test compares.
 DEFAULT_PROMPT = "archroute/compact"
@@ -50,15 +51,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "that comes with archroute (default: begin a new one)",
     )
     parser.add_argument(
-        "--epochs", type=_positive, default=1, help="how often each example is read (default: 1)"
+        "--epochs", type=positive, default=1, help="how often each example is read (default: 1)"
     )
-    parser.add_argument("--rank", type=_positive, default=8, help="rank of the adapter (default: 8)")
+    parser.add_argument("--rank", type=positive, default=8, help="rank of the adapter (default: 8)")
     parser.add_argument(
         "--learning-rate", type=float, default=1e-3, help="the highest learning rate (default: 0.001)"
     )
     parser.add_argument(
         "--rows-per-step",
-        type=_positive,
+        type=positive,
         default=1,
         help="policy sets in an update, each with up to 8 conversations (default: 1)",
     )
@@ -75,13 +76,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="throw away the adapter or the interrupted run at --output"
     )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from archroute.commands import Command, CommandError
+from archroute_export.finetune.arguments import positive
 
 DEFAULT_SETS = 3000
 
@@ -47,18 +48,11 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sets",
         metavar="N",
-        type=_positive,
+        type=positive,
         default=DEFAULT_SETS,
         help=f"how many policy sets to train on, each with eight requests (default: {DEFAULT_SETS})",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is drawn (default: 0)")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _run(arguments: argparse.Namespace) -> int:

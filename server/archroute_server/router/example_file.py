@@ -11,10 +11,7 @@ Blank lines are skipped. Consecutive lines with the same policies share one tupl
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from archroute_server.router.example import Example
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.unicode_text import has_lone_surrogate
+from archroute_server.router.whole_file import write_lines
 
 _REQUIRED = ("policies", "messages", "policy")
 _OPTIONAL = ("language", "tags", "rewordings")
@@ -74,21 +72,7 @@ def numbered_examples(path: Path) -> Iterator[tuple[int, Example]]:
 
 def write_examples(path: Path, examples: Iterable[Example]) -> int:
     """Write a file whole or not at all, and return how many examples it holds. Raises `OSError`."""
-    count = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            for example in examples:
-                file.write(format_example(example) + "\n")
-                count += 1
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(partial).unlink()
-        raise
-    return count
+    return write_lines(path, map(format_example, examples))
 
 
 def format_example(example: Example) -> str:

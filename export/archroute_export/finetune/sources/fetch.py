@@ -11,16 +11,15 @@ The parts that both publish as their tests are not fetched, so that nothing can 
 
 import http.client
 import json
-import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from archroute_export.errors import ExportError
+from archroute_server.router.whole_file import write_lines
 
 _GITHUB = "https://raw.githubusercontent.com"
 CLINC150_URL = f"{_GITHUB}/clinc/oos-eval/828f8093932c8fe6ca7936c3d2e52903b1c523de"
@@ -158,16 +157,6 @@ def _compact(value: object) -> str:
 def _write(path: Path, lines: Iterable[str]) -> None:
     """Write a file whole or not at all."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.writelines(line + "\n" for line in lines)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(partial).unlink()
-            raise
+        write_lines(path, lines)
     except OSError as error:
         raise FetchError(f"cannot write {path}: {error.strerror or error}") from error

@@ -23,9 +23,17 @@ from archroute_export.finetune.training.history import (
     write_table,
 )
 from archroute_export.finetune.training.loop import Score
-from archroute_export.finetune.training.state import STATE_FILE, TrainingState, load_state, save_state
+from archroute_export.finetune.training.state import (
+    PARTIAL_STATE_FILE,
+    STATE_FILE,
+    TrainingState,
+    load_state,
+    save_state,
+)
 
-_KNOWN = frozenset({CONFIG, WEIGHTS, TRAINING, CALIBRATION, LOSS_FILE, PLOT_FILE, STATE_FILE})
+_KNOWN = frozenset(
+    {CONFIG, WEIGHTS, TRAINING, CALIBRATION, LOSS_FILE, PLOT_FILE, STATE_FILE, PARTIAL_STATE_FILE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class AdapterFolder:
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             found = {path.name for path in self.path.iterdir()}
-            if foreign := sorted(found - _KNOWN - {f".{STATE_FILE}.partial"}):
+            if foreign := sorted(found - _KNOWN):
                 raise ExportError(
                     f"{self.path} holds {foreign[0]}, which is not of a training run; name another --output"
                 )

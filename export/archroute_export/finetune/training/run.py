@@ -71,7 +71,9 @@ def train(request: TrainingRequest, stages: Stages) -> Score | None:
         start.check(checkpoint.shape, checkpoint.name)
     with stages.stage("Reading the checkpoint") as advance:
         checkpoint.compute_digest(advance)
-    identity = _identity(request, checkpoint, start)
+    # Read once: what the report says is what was trained on, whatever becomes of the files in the meantime.
+    data = sha256_files([*request.data])
+    identity = _identity(request.settings, checkpoint, start, data)
     state = folder.unfinished(identity)
     builder = _row_builder(checkpoint, request.settings)
     with stages.stage("Tokenizing"):
@@ -108,7 +110,7 @@ def train(request: TrainingRequest, stages: Stages) -> Score | None:
         start=None if start is None else {"name": start.title, "digest": start.digest},
         prompt=request.settings.variant,
         settings=asdict(request.settings),
-        data=_digests(request.data),
+        data={path.name: f"sha256:{digest}" for path, digest in zip(request.data, data, strict=True)},
         steps=steps,
         score=score,
     )
@@ -160,20 +162,16 @@ def _trainer(
     return trainer, model
 
 
-def _identity(request: TrainingRequest, checkpoint: Checkpoint, start: Adapter | None) -> dict[str, str]:
+def _identity(
+    settings: TrainingSettings, checkpoint: Checkpoint, start: Adapter | None, data: Sequence[str]
+) -> dict[str, str]:
     """What must be equal for a run to go on: base, start, data and settings, each as text."""
-    settings = {name: str(value) for name, value in asdict(request.settings).items()}
-    data = hashlib.sha256("".join(sha256_files([*request.data])).encode()).hexdigest()
     return {
         "base": checkpoint.digest,
         "start": "none" if start is None else start.digest,
-        "data": f"sha256:{data}",
-        **settings,
+        "data": f"sha256:{hashlib.sha256(''.join(data).encode()).hexdigest()}",
+        **{name: str(value) for name, value in asdict(settings).items()},
     }
-
-
-def _digests(paths: Sequence[Path]) -> dict[str, str]:
-    return {path.name: f"sha256:{digest}" for path, digest in zip(paths, sha256_files([*paths]), strict=True)}
 
 
 def _say_progress(stages: Stages, steps: Sequence[Step], total: int) -> None:

@@ -12,6 +12,8 @@ from archroute_export.errors import ExportError
 from archroute_export.finetune.training.history import Step
 
 STATE_FILE = "unfinished.pt"
+PARTIAL_STATE_FILE = f".{STATE_FILE}.partial"
+"""What a crash while saving leaves behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class TrainingState:
 
 def save_state(folder: Path, state: TrainingState) -> None:
     """Replace the saved state; a crash leaves the old one or the new one."""
-    partial = folder / f".{STATE_FILE}.partial"
+    partial = folder / PARTIAL_STATE_FILE
     content = {
         "identity": dict(state.identity),
         "adapter": dict(state.adapter),
