@@ -61,7 +61,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows-per-step",
         type=positive,
         default=1,
-        help="policy sets in an update, each with up to 8 conversations (default: 1)",
+        help="policy sets in an update, each with up to 16 conversations (default: 1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the order of the examples (default: 0)")
     parser.add_argument(

@@ -50,7 +50,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=positive,
         default=DEFAULT_SETS,
-        help=f"how many policy sets to train on, each with eight requests (default: {DEFAULT_SETS})",
+        help=f"how many policy sets to train on, each with 16 requests (default: {DEFAULT_SETS})",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is drawn (default: 0)")
 

@@ -33,7 +33,7 @@ def build_episodes(catalogue: Catalogue, settings: Settings, sets: int, seed: st
             policies = draw_policies(rng, catalogue, source, settings)
             if len(policies) < 2:
                 continue
-            episode = _Episode(rng, catalogue, settings, show(rng, policies)).examples()
+            episode = _Episode(rng, catalogue, settings, show(rng, policies, catalogue)).examples()
             if episode:
                 yield episode
                 break
@@ -100,9 +100,14 @@ class _Episode:
         for _ in range(_ATTEMPTS if owners else 0):
             request = self.rng.choice(self.catalogue.requests[self.rng.choice(owners)])
             right = self.catalogue.right_answer(request, self.shown.labelled)
-            if right == answer and id(request) not in asked:
+            if right == answer and id(request) not in asked and not self._describes(request):
                 return request
         return None
+
+    def _describes(self, request: LabelledRequest) -> bool:
+        """Say whether a policy of the set is described by this very request."""
+        text = f'"{request.messages[-1].text}"'
+        return any(text in policy.description for policy in self.shown.shown)
 
     def _example(self, request: LabelledRequest) -> Example:
         messages = request.messages

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from archroute_export.finetune.sources.labelled import LabelledPolicy
 
@@ -83,18 +84,62 @@ _STYLES: Sequence[tuple[float, Style]] = (
     (0.02, prefixed("_")),
 )
 _ID_PATTERNS = ("p{}", "P{}", "R{}", "route_{}", "policy_{}", "r-{}", "route-{:02}", "{}", "intent{}", "#{}")
-# The share of sets whose names say nothing.
+# Names that teams give to models, queues and agents, and that say nothing of what they are for.
+# fmt: off
+_CODE_NAMES = (
+    "amber", "apollo", "arrow", "atlas", "aurora", "badger", "bamboo", "basalt", "beacon", "birch",
+    "bishop", "bravo", "breeze", "cactus", "canyon", "cedar", "charlie", "cobalt", "comet", "condor",
+    "copper", "coral", "cosmos", "cricket", "crimson", "crystal", "cypress", "dakota", "dawn", "delta",
+    "denim", "diamond", "dolphin", "dragon", "eagle", "echo", "ember", "emerald", "falcon", "fern", "fjord",
+    "flint", "foxtrot", "galaxy", "garnet", "gecko", "ginger", "glacier", "granite", "harbor", "hazel",
+    "heron", "hickory", "horizon", "indigo", "iris", "ivory", "jade", "jaguar", "jasmine", "juniper",
+    "kestrel", "lagoon", "lantern", "lark", "lemon", "lily", "lotus", "lynx", "magnet", "mango", "maple",
+    "marble", "meadow", "mercury", "meteor", "mint", "moss", "nebula", "nectar", "nova", "oak", "oasis",
+    "ocean", "olive", "onyx", "opal", "orchid", "orion", "otter", "panda", "pearl", "pebble", "pepper",
+    "phoenix", "pine", "planet", "plum", "polar", "prism", "quartz", "raven", "reef", "ripple", "river",
+    "robin", "ruby", "saffron", "sage", "sierra", "silver", "sparrow", "spruce", "summit", "swan", "tango",
+    "thunder", "tiger", "topaz", "tulip", "tundra", "turtle", "umbra", "valley", "velvet", "violet",
+    "walnut", "willow", "yankee", "zebra", "zenith", "zephyr",
+)
+# fmt: on
+_CODE_NAME_PATTERNS = ("{}", "{}", "{}", "team-{}", "model_{}", "{}-agent", "{}-7b", "queue.{}")
+# The share of sets whose names say nothing: numbered, or code names.
 IDS = 0.10
+CODE_NAMES = 0.12
+# Of the others, those that are named after a short wording of their description.
+RENAMED = 0.25
+_LONGEST_WORDING = 4
 
 
 def name_policies(rng: random.Random, policies: Sequence[LabelledPolicy]) -> list[str]:
     """Name the policies of a set, all in one style; the names differ if those of the policies do."""
-    if rng.random() < IDS:
+    kind = rng.random()
+    if kind < IDS:
         return identifiers(rng, len(policies))
+    if kind < IDS + CODE_NAMES:
+        return code_names(rng, len(policies))
     shares, styles = zip(*_STYLES, strict=True)
     (style,) = rng.choices(styles, shares)
-    names = [style(policy) for policy in policies]
+    renamed = [renamed_by_wording(rng, policy) for policy in policies] if rng.random() < RENAMED else policies
+    names = [style(policy) for policy in renamed]
     return names if len(set(names)) == len(names) else [policy.name for policy in policies]
+
+
+def renamed_by_wording(rng: random.Random, policy: LabelledPolicy) -> LabelledPolicy:
+    """Name a policy after one of its short wordings, if there are any: `apartment_search`.
+
+    A router that always meets a policy under one name learns the name by heart instead of reading it.
+    """
+    short = [found for text in policy.descriptions if 0 < len(found := words(text)) <= _LONGEST_WORDING]
+    return replace(policy, name="_".join(rng.choice(short))) if short else policy
+
+
+def code_names(rng: random.Random, count: int) -> list[str]:
+    """Return names such as `falcon` or `team-cobalt` that say nothing, all in one pattern."""
+    pattern = rng.choice(_CODE_NAME_PATTERNS)
+    capital = rng.random() < 0.2
+    drawn = rng.sample(_CODE_NAMES, count)
+    return [pattern.format(word.capitalize() if capital else word) for word in drawn]
 
 
 def identifiers(rng: random.Random, count: int) -> list[str]:

@@ -12,6 +12,9 @@ from archroute_export.finetune.examples.wording import describe_policies
 from archroute_export.finetune.sources.labelled import LabelledPolicy
 from archroute_server.router.policy import Policy
 
+# In characters. Longer requests make poor descriptions.
+_LONGEST_SAMPLE = 60
+
 
 class Form(StrEnum):
     """How fine the policies of a set are."""
@@ -51,11 +54,26 @@ class ShownSet:
         return Form.DOMAIN if coarse == len(self.labelled) else Form.MIXED
 
 
-def show(rng: random.Random, policies: Sequence[LabelledPolicy]) -> ShownSet:
+def show(rng: random.Random, policies: Sequence[LabelledPolicy], catalogue: Catalogue) -> ShownSet:
     """Put the policies in some order, and name and describe them."""
     order = rng.sample(policies, len(policies))
-    names, descriptions = name_policies(rng, order), describe_policies(rng, order)
+    names = name_policies(rng, order)
+    descriptions = describe_policies(rng, order, lambda policy: _samples(rng, policy, catalogue))
     return ShownSet(tuple(order), tuple(map(Policy, names, descriptions)))
+
+
+def _samples(rng: random.Random, policy: LabelledPolicy, catalogue: Catalogue) -> list[str]:
+    """Draw one or two short requests of a policy, to describe it by."""
+    owners = catalogue.by_domain.get(policy.id, ()) if policy.coarse else (policy,)
+    short = [
+        text
+        for owner in owners
+        for request in catalogue.requests.get(owner.id, ())
+        if len(request.messages) == 1
+        and len(text := request.messages[0].text) <= _LONGEST_SAMPLE
+        and text.isprintable()
+    ]
+    return rng.sample(short, min(len(short), rng.choice((1, 2))))
 
 
 def draw_size(rng: random.Random, settings: Settings) -> int:

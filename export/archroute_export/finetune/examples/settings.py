@@ -12,22 +12,22 @@ class Settings:
     # Of all sets, how many are built around each source; any other source counts as `other_sources`.
     # Only the proportions between the sources that are given matter.
     sources: Mapping[str, float] = field(
-        default_factory=lambda: MappingProxyType({"gateway": 0.45, "clinc150": 0.30, "sgd": 0.25})
+        default_factory=lambda: MappingProxyType({"gateway": 0.50, "clinc150": 0.35, "sgd": 0.15})
     )
     other_sources: float = 0.45
-    requests_per_set: int = 8
+    requests_per_set: int = 16
 
     # Policies of a set: (share, smallest, largest); within a range the smaller ones are likelier.
-    sizes: tuple[tuple[float, int, int], ...] = ((0.06, 2, 3), (0.74, 3, 14), (0.20, 15, 40))
-    mixed_sources: float = 0.3
+    sizes: tuple[tuple[float, int, int], ...] = ((0.06, 2, 3), (0.84, 4, 14), (0.10, 15, 40))
+    mixed_sources: float = 0.4
     coarse_sets: float = 0.12  # coarse policies only
     half_coarse_sets: float = 0.18  # each policy is replaced by its domain's with `replaced_by_coarse`
     replaced_by_coarse: float = 0.35
 
     # Conversations.
-    other: float = 0.21  # more than the share that results: not every set has a request that none fits
+    other: float = 0.18  # more than the share that results: not every set has a request that none fits
     other_out_of_scope: float = 0.3  # of those with `other`, where the source has requests out of scope
-    other_near: float = 0.65  # of the rest: a sibling of the right policy stays in the set
-    topic_switch: float = 0.15
+    other_near: float = 0.5  # of the rest: a sibling of the right policy stays in the set
+    topic_switch: float = 0.12
     earlier_requests: tuple[float, ...] = (0.6, 0.2, 0.1, 0.06, 0.04)  # one, two, ... before a switch
     system_message: float = 0.06

@@ -83,8 +83,43 @@ _WRITINGS: Sequence[tuple[float, Writing]] = (
 )
 
 
-def describe_policies(rng: random.Random, policies: Sequence[LabelledPolicy]) -> list[str]:
+# The share of sets that are described by requests that belong to them.
+BY_EXAMPLE = 0.15
+# A larger set would make too long a prompt of them.
+_MOST_BY_EXAMPLE = 16
+_EXAMPLE_PATTERNS = (
+    'requests such as "{}"',
+    'for example: "{}"',
+    'e.g. "{}"',
+    'when the user says something like "{}"',
+)
+# Samples of the requests of a policy; none if it has no short ones.
+Samples = Callable[[LabelledPolicy], Sequence[str]]
+
+
+def describe_policies(
+    rng: random.Random, policies: Sequence[LabelledPolicy], samples: Samples = lambda policy: ()
+) -> list[str]:
     """Describe the policies of a set, all in one manner."""
+    if len(policies) <= _MOST_BY_EXAMPLE and rng.random() < BY_EXAMPLE:
+        return describe_by_example(rng, policies, samples)
     (wording,) = rng.choices([wording for _, wording in _WORDINGS], [share for share, _ in _WORDINGS])
     (writing,) = rng.choices([writing for _, writing in _WRITINGS], [share for share, _ in _WRITINGS])
     return [writing(wording(rng, policy)) for policy in policies]
+
+
+def describe_by_example(
+    rng: random.Random, policies: Sequence[LabelledPolicy], samples: Samples
+) -> list[str]:
+    """Describe policies by their requests, after a wording or instead of it.
+
+    Requests are many where wordings are few: what is described anew each time cannot be learned by heart.
+    """
+    pattern = rng.choice(_EXAMPLE_PATTERNS)
+    after_wording = rng.random() < 0.5
+    described = []
+    for policy in policies:
+        wording = any_wording(rng, policy)
+        quoted = [pattern.format('", "'.join(found))] if (found := samples(policy)) else []
+        described.append("; ".join([wording, *quoted] if after_wording or not quoted else quoted))
+    return described

@@ -137,3 +137,12 @@ def test_out_of_scope_is_asked_only_among_policies_of_its_source() -> None:
     for example in flat(build(train("own", "two"), settings)):
         if example.tags["case"] == "out-of-scope":
             assert example.messages[-1].text.startswith(f"{example.tags['source']} unfit")
+
+
+def test_no_request_is_asked_that_describes_a_policy() -> None:
+    quoted = 0
+    for example in flat(build(train(), PLAIN, 80)):
+        descriptions = [policy.description for policy in example.policies]
+        quoted += any('"' in description for description in descriptions)
+        assert not any(f'"{example.messages[-1].text}"' in description for description in descriptions)
+    assert quoted

@@ -76,7 +76,7 @@ def test_sources_are_mixed_where_wanted(catalogue: Catalogue) -> None:
 )
 def test_forms(catalogue: Catalogue, settings: Settings, forms: set[Form]) -> None:
     rng = random.Random(0)
-    sets = [show(rng, draw_policies(rng, catalogue, "own", settings)) for _ in range(200)]
+    sets = [show(rng, draw_policies(rng, catalogue, "own", settings), catalogue) for _ in range(200)]
     assert {shown.form for shown in sets} == forms
 
 
@@ -91,7 +91,7 @@ def test_a_source_without_coarse_policies_keeps_its_fine_ones(catalogue: Catalog
 def test_what_is_shown_is_a_valid_policy_set(catalogue: Catalogue, seed: int) -> None:
     rng = random.Random(seed)
     drawn = draw_policies(rng, catalogue, "own", SETTINGS)
-    shown = show(rng, drawn)
+    shown = show(rng, drawn, catalogue)
     PolicySet("", shown.shown)
     assert sorted(policy.id for policy in shown.labelled) == sorted(policy.id for policy in drawn)
     for labelled, policy in zip(shown.labelled, shown.shown, strict=True):
@@ -101,7 +101,8 @@ def test_what_is_shown_is_a_valid_policy_set(catalogue: Catalogue, seed: int) ->
 def test_the_order_is_shuffled(catalogue: Catalogue) -> None:
     policies = list(catalogue.by_domain["own/d3"])
     orders = {
-        tuple(policy.id for policy in show(random.Random(seed), policies).labelled) for seed in range(50)
+        tuple(policy.id for policy in show(random.Random(seed), policies, catalogue).labelled)
+        for seed in range(50)
     }
     assert len(orders) == 6
 

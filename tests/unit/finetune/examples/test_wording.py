@@ -58,3 +58,30 @@ def test_a_set_is_described_in_one_manner() -> None:
     assert ("contract review", "contract review") in manners
     assert ("Reviewing contracts", "Reviewing contracts") in manners
     assert len(manners) > 10
+
+
+def test_policies_described_by_their_requests() -> None:
+    samples = {REVIEW.id: ["check this lease", "is clause 3 ok"]}
+    described = {
+        tuple(
+            wording.describe_by_example(
+                random.Random(seed), [REVIEW, LEGAL], lambda policy: samples.get(policy.id, [])
+            )
+        )
+        for seed in range(100)
+    }
+    assert all('"check this lease", "is clause 3 ok"' in review for review, _ in described)
+    assert any(review.startswith(WORDINGS) for review, _ in described)
+    assert any(not review.startswith(WORDINGS) for review, _ in described)
+    assert {legal for _, legal in described} == {"The law"}
+
+
+def test_large_sets_are_not_described_by_their_requests() -> None:
+    for size, quoted in ((4, True), (30, False)):
+        sets = [
+            wording.describe_policies(
+                random.Random(seed), [REVIEW] * size, lambda policy: ["check this lease"]
+            )
+            for seed in range(60)
+        ]
+        assert any("check this lease" in described[0] for described in sets) is quoted
