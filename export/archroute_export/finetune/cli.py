@@ -53,6 +53,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epochs", type=positive, default=1, help="how often each example is read (default: 1)"
     )
+    parser.add_argument(
+        "--minutes",
+        type=positive,
+        metavar="M",
+        help="end after so many minutes of training, with the learning rate at zero by then; an interrupted "
+        "run may be gone on with under another limit (default: read all examples)",
+    )
     parser.add_argument("--rank", type=positive, default=8, help="rank of the adapter (default: 8)")
     parser.add_argument(
         "--learning-rate", type=float, default=1e-3, help="the highest learning rate (default: 0.001)"
@@ -105,6 +112,7 @@ def _run(arguments: argparse.Namespace) -> int:
             machine=choose_machine(arguments.device, arguments.precision),
             replace=arguments.force,
             start=arguments.start,
+            minutes=arguments.minutes,
         )
         score = train(request, stages)
     except (CheckpointError, ExportError) as error:

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from archroute_export.errors import ExportError
 from archroute_export.finetune.training import adapter_folder
 from archroute_export.finetune.training import run as run_module
 from archroute_export.finetune.training.batch import buckets, collate
-from archroute_export.finetune.training.loop import Trainer
+from archroute_export.finetune.training.loop import Trainer, schedule
 from archroute_export.finetune.training.machine import Machine, choose_machine
 from archroute_export.finetune.training.model import (
     add_adapter,
@@ -112,10 +113,10 @@ def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "_SAVE_SECONDS", -1.0)
     step = Trainer.step
 
-    def interrupted(self: Trainer, index: int) -> object:
+    def interrupted(self: Trainer, index: int, spent: float) -> object:
         if index == steps:
             raise KeyboardInterrupt
-        return step(self, index)
+        return step(self, index, spent)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
 
@@ -129,7 +130,7 @@ def test_the_loss_falls_and_the_folder_says_what_was_done(base: Path, data: Path
     assert score is not None
     assert score.examples == len(EXAMPLES)
     history = losses(output)
-    assert len(history) == 12 * 3  # 10 + 8 examples make 3 rows of at most 8
+    assert len(history) == 12 * 2  # two policy sets, each a row
     assert score.loss < sum(history[-3:]) / 3 + 0.5
     assert sum(history[-3:]) < 0.5 * sum(history[:3])
 
@@ -240,6 +241,30 @@ def test_a_run_that_was_asked_something_else_is_not_gone_on_with(
     (output / "unfinished.pt").write_bytes(b"torn")
     with pytest.raises(ExportError, match=r"unfinished\.pt: the unfinished run cannot be read"):
         train(request(base, data, output), Stages())
+
+
+def test_the_clock_ends_a_run_gently(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+    monkeypatch.setattr(
+        Trainer, "step", lambda self, index, spent: replace(step(self, index, spent), seconds=15.0)
+    )
+    settings = replace(SETTINGS, epochs=10)
+    output = tmp_path / "adapter"
+    with monkeypatch.context() as patch:
+        interrupt_after(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(request(base, data, output, settings=settings), Stages())
+    # It is gone on with, though it had no limit before.
+    train(request(base, data, output, settings=settings, minutes=1), Stages())
+    report = json.loads((output / "training.json").read_text())
+    assert (report["minutes"], report["steps"], report["seconds"]) == (1, 4, 60)
+    with (output / "loss.csv").open(encoding="utf-8") as file:
+        rates = [float(line["learning_rate"]) for line in csv.DictReader(file)]
+    highest = settings.learning_rate
+    whole = [highest * schedule(index, 20, settings.warmup) for index in range(2)]
+    assert rates == pytest.approx([*whole, highest * 0.5, highest * 0.5 * (1 - 0.5**0.5)], abs=1e-6)
 
 
 def test_a_finished_adapter_is_trained_further(base: Path, data: Path, tmp_path: Path) -> None:

@@ -25,10 +25,11 @@ def test_what_it_repeats_is_what_the_rooms_say() -> None:
     for name in ("rank", "learning_rate", "epochs", "rows_per_step", "seed"):
         assert getattr(given, name) == getattr(defaults, name), name
     assert defaults.alpha == 2 * defaults.rank
-    assert (given.data, given.validation, given.start) == ([Path("train.jsonl")], [], None)
+    assert (given.data, given.validation) == ([Path("train.jsonl")], [])
+    assert (given.start, given.minutes) == (None, None)
 
 
-@pytest.mark.parametrize("flag", ["--epochs", "--rank", "--rows-per-step"])
+@pytest.mark.parametrize("flag", ["--epochs", "--rank", "--rows-per-step", "--minutes"])
 @pytest.mark.parametrize(("value", "reason"), [("0", "must be at least 1"), ("many", "invalid whole number")])
 def test_a_number_that_cannot_be_is_refused(
     flag: str, value: str, reason: str, capsys: pytest.CaptureFixture[str]

@@ -51,13 +51,16 @@ class Trainer:
         """How many steps the whole run has."""
         return math.ceil(len(self._order) / self._settings.rows_per_step)
 
-    def step(self, index: int) -> Step:
-        """Do step `index`, counted from 0. Raises `FloatingPointError` if the loss is no number."""
+    def step(self, index: int, spent: float = 0.0) -> Step:
+        """Do step `index`, counted from 0, with this share of the time behind it (see `schedule`).
+
+        Raises `FloatingPointError` if the loss is no number.
+        """
         started = time.monotonic()
         size = self._settings.rows_per_step
         rows = [self._rows[place] for place in self._order[index * size : (index + 1) * size]]
         examples = sum(len(row.blocks) for row in rows)
-        rate = self._settings.learning_rate * schedule(index, self.total, self._settings.warmup)
+        rate = self._settings.learning_rate * schedule(index, self.total, self._settings.warmup, spent)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self._model.train()
@@ -109,12 +112,18 @@ class Trainer:
         return torch.autocast(self._machine.device.type, self._machine.dtype)
 
 
-def schedule(index: int, total: int, warmup: float) -> float:
-    """Return the share of the learning rate at step `index`: a linear rise, then half a cosine to zero."""
+def schedule(index: int, total: int, warmup: float, spent: float = 0.0) -> float:
+    """Return the share of the learning rate at step `index`: a linear rise, then half a cosine to zero.
+
+    `spent` is the share of the run's time that is over, 0 if its time is not bounded. Where it is ahead of
+    the steps it decides how far the cosine is, so that a run that the clock cuts short ends as gently as one
+    that it does not.
+    """
     rise = max(1, round(total * warmup))
     if index < rise:
         return (index + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (index - rise) / max(1, total - rise)))
+    done = max((index - rise) / max(1, total - rise), min(spent, 1.0))
+    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _order(rows: int, settings: TrainingSettings) -> list[int]:

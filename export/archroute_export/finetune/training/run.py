@@ -38,7 +38,8 @@ class TrainingRequest:
     """What to train, on what, and where the adapter goes.
 
     With `start`, the adapter in that folder is trained on; its rank and scale then hold, and not those of
-    the settings.
+    the settings. With `minutes`, the run ends after so many minutes in its steps, interruptions not counted,
+    if it is not through its examples before.
     """
 
     base: str
@@ -49,6 +50,11 @@ class TrainingRequest:
     machine: Machine
     replace: bool
     start: str | None = None
+    minutes: int | None = None
+
+    def spent(self, steps: Sequence[Step]) -> float:
+        """Return the share of the time that these steps took; 0 without a bound."""
+        return sum(step.seconds for step in steps) / (60 * self.minutes) if self.minutes else 0.0
 
 
 def train(request: TrainingRequest, stages: Stages) -> Score | None:
@@ -90,9 +96,10 @@ def train(request: TrainingRequest, stages: Stages) -> Score | None:
         folder.save(TrainingState(identity, adapter, trainer.optimizer.state_dict(), steps))
 
     with stages.stage("Training") as advance:
-        for index in range(len(steps), trainer.total):
+        while len(steps) < trainer.total and (spent := request.spent(steps)) < 1:
+            index = len(steps)
             try:
-                steps.append(trainer.step(index))
+                steps.append(trainer.step(index, spent))
             except FloatingPointError as error:
                 raise ExportError(f"{error}; try a lower --learning-rate") from error
             advance(index + 1, trainer.total)
@@ -110,6 +117,7 @@ def train(request: TrainingRequest, stages: Stages) -> Score | None:
         start=None if start is None else {"name": start.title, "digest": start.digest},
         prompt=request.settings.variant,
         settings=asdict(request.settings),
+        minutes=request.minutes,
         data={path.name: f"sha256:{digest}" for path, digest in zip(request.data, data, strict=True)},
         steps=steps,
         score=score,
