@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import pytest
 
-from archroute import Decision, Outcome, UnavailableError, cli
+from archroute import Decision, Outcome, Tls, UnavailableError, cli
 from archroute.commands import route
 
 ROUTE = {"policy_set": None, "policies": None, "top_k": 0, "min_probability": 0.0}
@@ -19,12 +19,15 @@ class FakeRouter:
     def __init__(self, answer: Decision | Exception) -> None:
         self.answer = answer
         self.built: tuple[str, float] | None = None
+        self.tls: bool | Tls = False
+        self.token: str | None = None
         self.messages: Any = None
         self.options: dict[str, Any] = {}
         self.closed = False
 
-    def __call__(self, address: str, *, timeout: float) -> Self:
+    def __call__(self, address: str, *, timeout: float, tls: bool | Tls, token: str | None) -> Self:
         self.built = (address, timeout)
+        self.tls, self.token = tls, token
         return self
 
     def __enter__(self) -> Self:
@@ -44,7 +47,8 @@ class FakeRouter:
 def router(decision: Decision, monkeypatch: pytest.MonkeyPatch) -> FakeRouter:
     router = FakeRouter(decision)
     monkeypatch.setattr(route, "Router", router)
-    monkeypatch.delenv("ARCHROUTE_ADDRESS", raising=False)
+    for name in ("ARCHROUTE_ADDRESS", "ARCHROUTE_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     return router
 
 
