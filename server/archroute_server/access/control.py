@@ -54,7 +54,8 @@ class AccessControl:
         # Without tokens of its own a server has no use for those that a caller sends to others as well.
         token = self._token(authorizations) if rules.tokens and authorizations else None
         if token is not None:
-            if scope not in token.scopes:
+            # What anyone may do is not lost by saying who one is.
+            if scope not in token.scopes | rules.anonymous:
                 raise ScopeMissing(f"the token {token.name!r}", scope)
             return self._caller(self._known, CallerName(token.name, known=True), token.limits)
         if scope not in rules.anonymous:

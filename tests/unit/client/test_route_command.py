@@ -100,6 +100,48 @@ def test_the_environment_names_the_server_and_a_flag_overrules_it(
     assert router.built == ("from-flag:1", 30.0)
 
 
+def test_the_token_comes_from_the_environment_or_a_file_and_not_from_a_flag(
+    router: FakeRouter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cli.main(["route", "hi"])
+    assert (router.token, router.tls) == (None, False)
+    monkeypatch.setenv("ARCHROUTE_TOKEN", "archroute_environment")
+    cli.main(["route", "hi"])
+    assert router.token == "archroute_environment"
+    file = tmp_path / "token"
+    file.write_text("archroute_file\n")
+    cli.main(["route", "hi", "--token-file", str(file)])
+    assert router.token == "archroute_file"
+
+
+def test_a_token_file_that_cannot_be_read_is_named(
+    router: FakeRouter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["route", "hi", "--token-file", "nowhere"]) == 1
+    assert capsys.readouterr().err == "archroute: cannot read nowhere: No such file or directory\n"
+    file = tmp_path / "token"
+    file.write_bytes(b"secret\xff")
+    assert cli.main(["route", "hi", "--token-file", str(file)]) == 1
+    assert capsys.readouterr().err == f"archroute: {file} is not UTF-8 text\n"
+    assert router.built is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "tls"),
+    [
+        (["--tls"], True),
+        (["--tls-ca", "ca.pem"], Tls(ca="ca.pem")),
+        (
+            ["--tls", "--tls-certificate", "c.pem", "--tls-key", "c.key"],
+            Tls(certificate="c.pem", key="c.key"),
+        ),
+    ],
+)
+def test_flags_turn_on_encryption(router: FakeRouter, flags: list[str], tls: bool | Tls) -> None:
+    assert cli.main(["route", "hi", *flags]) == 0
+    assert router.tls == tls
+
+
 def test_a_dash_reads_standard_input(router: FakeRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     type_in(monkeypatch, "schreib es größer\n".encode())
     assert cli.main(["route", "-"]) == 0
