@@ -25,11 +25,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReloadStatistics:
-    """How often files were read again."""
+    """What became of files that were read again."""
 
     loaded: int
+    """How often their contents were taken over."""
     failed: int
-    """Of these the old contents were kept."""
+    """How often they could not be used, so that the old contents stayed."""
+    successful: bool
+    """Whether the newest contents are in use."""
 
 
 class ReloadingFiles(Generic[T]):
@@ -54,6 +57,7 @@ class ReloadingFiles(Generic[T]):
         self._errors = errors
         self._loaded = 0
         self._failed = 0
+        self._successful = True
         # What was read last, whether or not it could be used, and what was seen at the last look.
         self._read: Stamp | None = None
         self._seen: Stamp | None = None
@@ -61,7 +65,7 @@ class ReloadingFiles(Generic[T]):
     @property
     def statistics(self) -> ReloadStatistics:
         """How often the files were read again; any thread may ask."""
-        return ReloadStatistics(self._loaded, self._failed)
+        return ReloadStatistics(self._loaded, self._failed, self._successful)
 
     def begin(self) -> T:
         """Read the files for the first time and return their contents. Raises one of `errors`."""
@@ -88,6 +92,7 @@ class ReloadingFiles(Generic[T]):
             contents = await asyncio.to_thread(self._load)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server goes on with the old contents
             self._failed += 1
+            self._successful = False
             foreseen = isinstance(error, self._errors)
             log_event(
                 _logger,
@@ -100,6 +105,7 @@ class ReloadingFiles(Generic[T]):
             return
         self._apply(contents)
         self._loaded += 1
+        self._successful = True
         log_event(_logger, logging.INFO, "reloaded", what=self._name)
 
     def _stamp(self) -> Stamp:

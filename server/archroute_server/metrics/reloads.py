@@ -39,10 +39,18 @@ class ReloadCollector(Collector):
             "old contents go on.",
             labels=("what", "result"),
         )
+        successful = GaugeMetricFamily(
+            "archroute_last_reload_successful",
+            "1 while the newest contents of the files are in use, 0 while they cannot be.",
+            labels=("what",),
+        )
         for what, files in self._files.items():
-            reloads.add_metric((what, "ok"), files.statistics.loaded)
-            reloads.add_metric((what, "failed"), files.statistics.failed)
+            statistics = files.statistics
+            reloads.add_metric((what, "ok"), statistics.loaded)
+            reloads.add_metric((what, "failed"), statistics.failed)
+            successful.add_metric((what,), statistics.successful)
         yield reloads
+        yield successful
         if (expires := self._expires()) is not None:
             yield GaugeMetricFamily(
                 "archroute_certificate_expiry_timestamp_seconds",

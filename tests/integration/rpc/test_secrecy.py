@@ -183,16 +183,13 @@ async def test_no_error_of_any_kind_quotes_the_conversation_or_a_token(reason: s
         service.stop()
     async with grpc.aio.insecure_channel(str(address)) as channel:
         served = Served(server, service, engine, address, channel, RouterServiceStub(channel))
-        before = engine.hold("before")
-        asked_before = (
-            asyncio.ensure_future(served.stub.Route(ask("before"))) if ending.asked_before else None
-        )
-        if asked_before is not None:
-            await before.started.wait()
+        calls = []
+        if ending.asked_before:
+            calls.append(asyncio.ensure_future(served.stub.Route(ask("before"))))
+            await engine.hold("before").started.wait()
         heard = await everything_said(served, ending.data, ending.metadata)
-        before.release.set()
-        if asked_before is not None:
-            await asked_before
+        engine.hold("before").release.set()
+        await asyncio.gather(*calls)
     await server.drain(0)
     await server.stop()
     assert heard.count(reason) >= 2

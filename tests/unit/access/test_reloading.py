@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from archroute_server.access.reloading import ReloadingFiles
+from archroute_server.access.reloading import ReloadingFiles, ReloadStatistics
 from support.rpc_calls import Log
 
 
@@ -61,7 +61,7 @@ async def test_a_change_is_read_once_it_is_still_there_at_the_next_look(watched:
     for _ in range(3):
         await watched.files.look()
     assert (watched.applied, watched.reads) == (["second"], 2)
-    assert (watched.files.statistics.loaded, watched.files.statistics.failed) == (1, 0)
+    assert watched.files.statistics == ReloadStatistics(loaded=1, failed=0, successful=True)
 
 
 async def test_files_that_are_replaced_one_after_the_other_are_read_when_both_are_there(
@@ -103,7 +103,7 @@ async def test_what_cannot_be_used_is_logged_and_counted_once_and_the_old_stays(
     for _ in range(5):
         await watched.files.look()
     assert watched.applied == []
-    assert watched.files.statistics.failed == 1
+    assert watched.files.statistics == ReloadStatistics(loaded=0, failed=1, successful=False)
     (line,) = log.lines("not reloaded, the old goes on")
     assert (line["level"], line["what"], line["reason"]) == ("error", "pair", "the two differ")
     watched.write("put right")
@@ -111,6 +111,7 @@ async def test_what_cannot_be_used_is_logged_and_counted_once_and_the_old_stays(
         await watched.files.look()
     assert watched.applied == ["put right"]
     assert log.lines("reloaded")
+    assert watched.files.statistics == ReloadStatistics(loaded=1, failed=1, successful=True)
 
 
 async def test_a_file_that_is_gone_and_comes_back(watched: Watched) -> None:

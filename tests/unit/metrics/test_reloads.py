@@ -15,13 +15,15 @@ class Files:
 
 def test_reloads_are_counted_by_what_became_of_them() -> None:
     metrics = Metrics()
-    certificate = Files(ReloadStatistics(loaded=3, failed=1))
+    certificate = Files(ReloadStatistics(loaded=3, failed=1, successful=False))
     metrics.reloads.watch({"certificate": certificate}, lambda: EXPIRES)
     found = read_registry(metrics.registry)
     assert found.by("archroute_reloads_total", "what", "result") == {
         ("certificate", "ok"): 3,
         ("certificate", "failed"): 1,
     }
+    assert found.value("archroute_last_reload_successful", what="certificate") == 0
+    assert "archroute_last_reload_successful" in found.names()
     assert found.value("archroute_certificate_expiry_timestamp_seconds") == EXPIRES.timestamp()
 
 
