@@ -80,6 +80,9 @@ class Endpoint:
         merged = dict(_CHANNEL_OPTIONS) | dict(options)
         target = _to_address(address)
         metadata = authorization(token, target, encrypted=encrypted)
+        if metadata and not encrypted:
+            # Allowed because it stays on this machine; but gRPC would go through a proxy even to localhost.
+            merged["grpc.enable_http_proxy"] = 0
         return cls(target, _to_seconds(timeout), tuple(merged.items()), metadata)
 
     def seconds(self, timeout: float | None) -> float:

@@ -4,6 +4,7 @@ import ipaddress
 import time
 from collections.abc import Sequence
 from urllib.parse import unquote
+from weakref import WeakSet
 
 from cachetools import LRUCache
 
@@ -34,14 +35,24 @@ class AccessControl:
     ) -> None:
         self._rules = rules
         self._clock = clock
-        self._known: dict[str, Caller] = {}
+        self._known: dict[BearerToken, Caller] = {}
         self._anonymous: LRUCache[str, Caller] = LRUCache(max_addresses)
+        # Those that are no longer remembered may still have a stream open.
+        self._open_to_anyone: WeakSet[Caller] = WeakSet()
 
     def replace(self, rules: AccessRules) -> None:
-        """Go by `rules` from the next call on. Callers whose limits stay keep what they have used of them."""
+        """Go by `rules` from now on, in streams that are open, too.
+
+        Callers whose token stays as it is keep what they have used of their limits.
+        """
+        withdrawn = self._rules.anonymous - rules.anonymous
         self._rules = rules
-        names = {token.name for token in rules.tokens}
-        self._known = {name: caller for name, caller in self._known.items() if name in names}
+        for token in self._known.keys() - set(rules.tokens):
+            self._known.pop(token).revoke()
+        if withdrawn:
+            for caller in self._open_to_anyone:
+                caller.revoke()
+            self._anonymous.clear()
 
     def admit(self, method: str, authorizations: Sequence[str], peer: str) -> Caller:
         """Return who makes the call.
@@ -57,14 +68,12 @@ class AccessControl:
             # What anyone may do is not lost by saying who one is.
             if scope not in token.scopes | rules.anonymous:
                 raise ScopeMissing(f"the token {token.name!r}", scope)
-            return self._caller(self._known, CallerName(token.name, known=True), token.limits)
+            return self._of_token(token)
         if scope not in rules.anonymous:
             if rules.tokens and scope is not None:
                 raise TokenMissing
             raise ScopeMissing("a caller without a token", scope)
-        return self._caller(
-            self._anonymous, CallerName(address_of(peer), known=False), rules.anonymous_limits
-        )
+        return self._of_address(address_of(peer), rules.anonymous_limits)
 
     def _token(self, authorizations: Sequence[str]) -> BearerToken:
         scheme, _, secret = authorizations[0].partition(" ")
@@ -75,12 +84,19 @@ class AccessControl:
             raise TokenInvalid("this server does not know the token of this call")
         return token
 
-    def _caller(
-        self, callers: "dict[str, Caller] | LRUCache[str, Caller]", name: CallerName, limits: CallerLimits
-    ) -> Caller:
-        caller = callers.get(name.text)
+    def _of_token(self, token: BearerToken) -> Caller:
+        caller = self._known.get(token)
+        if caller is None:
+            name = CallerName(token.name, known=True)
+            caller = self._known[token] = Caller(name, token.limits, self._clock)
+        return caller
+
+    def _of_address(self, address: str, limits: CallerLimits) -> Caller:
+        caller = self._anonymous.get(address)
         if caller is None or caller.limits != limits:
-            caller = callers[name.text] = Caller(name, limits, self._clock)
+            name = CallerName(address, known=False)
+            caller = self._anonymous[address] = Caller(name, limits, self._clock)
+            self._open_to_anyone.add(caller)
         return caller
 
 

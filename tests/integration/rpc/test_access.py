@@ -218,6 +218,19 @@ async def test_the_requests_of_a_stream_wait_for_their_turn_instead_of_being_ref
         assert all(answer.HasField("response") for answer in answers)
 
 
+async def test_a_stream_ends_with_the_token_that_opened_it() -> None:
+    control = limited(UNLIMITED, FakeClock())
+    async with serving(control) as served:
+        stream = served.stub.RouteStream(metadata=AUTHORIZED)
+        await stream.write(router_pb2.RouteStreamRequest(request_id="a", request=ask("a")))
+        assert (await stream.read()).response.policy == "code"
+        control.replace(AccessRules(frozenset(), tokens=(token(Scope.ROUTE, secret="archroute_new"),)))
+        await stream.write(router_pb2.RouteStreamRequest(request_id="b", request=ask("b")))
+        answer = await stream.read()
+        assert (answer.error.code, answer.error.reason) == (16, "TOKEN_INVALID")
+        await stream.done_writing()
+
+
 async def test_a_caller_has_so_many_requests_a_second(log: Log) -> None:
     clock = FakeClock()
     limits = CallerLimits(requests_per_second=2.0, burst=3)

@@ -173,6 +173,33 @@ def test_new_rules_apply_at_once_and_unchanged_limits_go_on() -> None:
         control.admit(ROUTE, BEARER["operator"], PEER)
 
 
+def test_a_token_that_was_changed_or_removed_ends_what_was_open_with_it() -> None:
+    control = AccessControl(RULES)
+    gateway = control.admit(ROUTE, BEARER["gateway"], PEER)
+    operator = control.admit(PUT, BEARER["operator"], PEER)
+    with gateway.request():
+        control.replace(AccessRules(frozenset({Scope.HEALTH}), tokens=RULES.tokens[1:]))
+        with pytest.raises(TokenInvalid, match="while the stream was open"), gateway.request():
+            pass
+    with operator.request():
+        pass
+    control.replace(AccessRules(frozenset(), tokens=(token("operator", Scope.READ),)))
+    with pytest.raises(TokenInvalid), operator.request():
+        pass
+
+
+def test_what_was_open_to_everyone_ends_when_it_no_longer_is() -> None:
+    control = AccessControl(AccessRules(frozenset({Scope.ROUTE, Scope.HEALTH})), max_addresses=1)
+    caller = control.admit(ROUTE, [], PEER)
+    control.admit(ROUTE, [], "ipv4:10.0.0.2:1")  # whose limits take the place of the first one's
+    control.replace(AccessRules(frozenset({Scope.ROUTE, Scope.HEALTH, Scope.READ})))
+    with caller.request():
+        pass
+    control.replace(AccessRules(frozenset({Scope.HEALTH})))
+    with pytest.raises(TokenInvalid), caller.request():
+        pass
+
+
 def test_addresses_are_remembered_up_to_a_bound() -> None:
     limits = CallerLimits(requests_per_second=0.001, burst=1)
     control = AccessControl(AccessRules(frozenset({Scope.ROUTE}), limits), max_addresses=2)

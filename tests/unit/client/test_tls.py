@@ -6,6 +6,7 @@ import pytest
 
 from archroute import AsyncRouter, InvalidRequestError, Router, Tls
 from archroute.bearer_token import authorization, is_local
+from archroute.endpoint import Endpoint
 
 TWINS = pytest.mark.parametrize("client", [Router, AsyncRouter])
 
@@ -41,6 +42,17 @@ def test_a_token_may_go_to_this_machine_in_plain_text(address: str) -> None:
     assert authorization("archroute_t", address, encrypted=False) == (
         ("authorization", "Bearer archroute_t"),
     )
+
+
+def test_a_token_in_plain_text_does_not_go_through_a_proxy() -> None:
+    option = ("grpc.enable_http_proxy", 0)
+    plain = Endpoint.checked("localhost:1", 1, [("grpc.enable_http_proxy", 1)], token="archroute_t")
+    assert option in plain.channel_options
+    for other in (
+        Endpoint.checked("localhost:1", 1, ()),
+        Endpoint.checked("localhost:1", 1, (), token="archroute_t", encrypted=True),
+    ):
+        assert option not in other.channel_options
 
 
 @TWINS
