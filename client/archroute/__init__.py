@@ -38,6 +38,7 @@ from archroute.selection.selection import Selection
 from archroute.selection.selector import Selector
 from archroute.selection.stickiness import Stickiness
 from archroute.selection.strategies.strategy import Strategy
+from archroute.tls import Tls
 from archroute.version import __version__
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Stickiness",
     "Strategy",
     "Timings",
+    "Tls",
     "TokenUsage",
     "UnavailableError",
     "__version__",

@@ -20,6 +20,7 @@ from archroute.selection.needs import Needs
 from archroute.selection.selection import Selection
 from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
+from archroute.tls import Tls, to_credentials
 from archroute.v1 import router_pb2, router_pb2_grpc
 
 __all__ = ["AsyncRouter"]
@@ -46,11 +47,15 @@ class AsyncRouter:
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[ChannelOption] = (),
         selector: Selector | None = None,
+        tls: bool | Tls = False,
+        token: str | None = None,
     ) -> None:
         """Opens no connection yet, and may be called where no event loop runs. See `archroute.Router`."""
-        self._endpoint = Endpoint.checked(address, timeout, options)
+        self._credentials = to_credentials(tls, credentials)
+        self._endpoint = Endpoint.checked(
+            address, timeout, options, token=token, encrypted=self._credentials is not None
+        )
         self._selector = selector
-        self._credentials = credentials
         self._channel: grpc.aio.Channel | None = None
         self._stub: router_pb2_grpc.RouterServiceStub | None = None
         self._closed = False
@@ -138,7 +143,9 @@ class AsyncRouter:
         seconds = math.inf if timeout is None else self._endpoint.seconds(timeout)
         answers: asyncio.Queue[Answer | None] = asyncio.Queue()
         session = StreamSession(self._endpoint, seconds, answers.put_nowait)
-        call = self._methods().RouteStream(session.sending_async(requests), timeout=grpc_timeout(seconds))
+        call = self._methods().RouteStream(
+            session.sending_async(requests), timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata
+        )
         reader = asyncio.create_task(session.receiving_async(call))
         try:
             while (answer := await answers.get()) is not None:
@@ -203,7 +210,7 @@ class AsyncRouter:
     async def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)
         try:
-            response = await method(request, timeout=grpc_timeout(seconds))
+            response = await method(request, timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata)
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error
         # What grpc.aio gives for bytes that it cannot parse, where its twin raises.

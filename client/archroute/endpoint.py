@@ -3,10 +3,11 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
+from archroute.bearer_token import Metadata, authorization
 from archroute.errors import ArchrouteError
 from archroute.fields import checked_text, invalid, kind_of
 from archroute.retries import SERVICE_CONFIG
@@ -56,18 +57,33 @@ class Endpoint:
     address: str
     timeout: float
     channel_options: tuple[ChannelOption, ...]
+    metadata: Metadata = field(default=(), repr=False)
+    """What each call carries; may hold a token."""
 
     @classmethod
-    def checked(cls, address: object, timeout: object, options: Sequence[ChannelOption]) -> "Endpoint":
+    def checked(
+        cls,
+        address: object,
+        timeout: object,
+        options: Sequence[ChannelOption],
+        *,
+        token: object = None,
+        encrypted: bool = False,
+    ) -> "Endpoint":
         """Checks what a client is built with.
 
         Raises:
-            InvalidRequestError: The address has no port or looks like a web address, or the timeout is not
-                above 0.
+            InvalidRequestError: The address has no port or looks like a web address, the timeout is not above
+                0, or the token is none or would be sent in plain text.
         """
         # Of several options of one name gRPC takes the first, so the caller's must replace ours.
         merged = dict(_CHANNEL_OPTIONS) | dict(options)
-        return cls(_to_address(address), _to_seconds(timeout), tuple(merged.items()))
+        target = _to_address(address)
+        metadata = authorization(token, target, encrypted=encrypted)
+        if metadata and not encrypted:
+            # Allowed because it stays on this machine; but gRPC would go through a proxy even to localhost.
+            merged["grpc.enable_http_proxy"] = 0
+        return cls(target, _to_seconds(timeout), tuple(merged.items()), metadata)
 
     def seconds(self, timeout: float | None) -> float:
         """The timeout of a call, in seconds: its own, or else the client's; `math.inf` for no limit.

@@ -19,6 +19,7 @@ from archroute.selection.needs import Needs
 from archroute.selection.selection import Selection
 from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
+from archroute.tls import Tls, to_credentials
 from archroute.v1 import router_pb2, router_pb2_grpc
 
 __all__ = ["Router"]
@@ -44,6 +45,8 @@ class Router:
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[ChannelOption] = (),
         selector: Selector | None = None,
+        tls: bool | Tls = False,
+        token: str | None = None,
     ) -> None:
         """Opens no connection yet.
 
@@ -51,14 +54,21 @@ class Router:
             address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock` or
                 `dns:///host:port`.
             timeout: Seconds that a call may take if it does not say; `math.inf` for no limit.
-            credentials: For TLS, `grpc.ssl_channel_credentials()`. None sends plain text.
+            credentials: Of gRPC's own kinds, where `tls` does not do.
             options: gRPC channel options, over those of this package.
             selector: What `select` goes by and remembers. Not needed for anything else.
+            tls: Whether to encrypt. A `Tls` names authorities or a certificate of the client's own. False
+                sends plain text, unless there are `credentials`.
+            token: Says who is calling, if the server wants to know. Needs TLS, except to this machine.
 
         Raises:
-            InvalidRequestError: The address or the timeout is none.
+            InvalidRequestError: The address or the timeout is none, a file for TLS cannot be used, or the
+                token would be sent in plain text.
         """
-        self._endpoint = Endpoint.checked(address, timeout, options)
+        credentials = to_credentials(tls, credentials)
+        self._endpoint = Endpoint.checked(
+            address, timeout, options, token=token, encrypted=credentials is not None
+        )
         self._selector = selector
         arguments = (self._endpoint.address, self._endpoint.channel_options)
         if credentials is None:
@@ -194,7 +204,9 @@ class Router:
         seconds = math.inf if timeout is None else self._endpoint.seconds(timeout)
         answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         session = StreamSession(self._endpoint, seconds, answers.put)
-        call = self._stub.RouteStream(session.sending(requests), timeout=grpc_timeout(seconds))
+        call = self._stub.RouteStream(
+            session.sending(requests), timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata
+        )
         # A daemon, so that a stream which is never read to its end does not keep the process alive.
         reader = threading.Thread(
             target=session.receiving, args=(call,), name="archroute-stream", daemon=True
@@ -245,6 +257,6 @@ class Router:
     def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)
         try:
-            return method(request, timeout=grpc_timeout(seconds))
+            return method(request, timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata)
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error

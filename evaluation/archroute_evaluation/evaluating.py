@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from archroute import Tls
 from archroute_evaluation.asking.answer import Answer, Question, RequestFailed
 from archroute_evaluation.asking.asking import ask_all
 from archroute_evaluation.asking.loaded_bundle import LoadedBundle, Loading, open_bundle
@@ -47,6 +48,9 @@ class EvaluationRequest:
     html: Path | None
     errors: Path | None
     show_text: bool
+    tls: bool | Tls = False
+    token: str | None = field(default=None, repr=False)
+    """With `tls`, how to reach `server`."""
 
 
 def evaluate_file(request: EvaluationRequest) -> Evaluation:
@@ -126,7 +130,9 @@ async def _open(request: EvaluationRequest) -> AsyncIterator[Router]:
         async with open_bundle(request.model, request.loading) as bundle:
             yield bundle
     else:
-        async with open_server(request.server, request.timeout) as server:
+        async with open_server(
+            request.server, request.timeout, tls=request.tls, token=request.token
+        ) as server:
             yield server
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from archroute.commands import CommandError
+from archroute_server.access.access_file import AccessFileError
+from archroute_server.access.certificates import CertificateError, CertificateFiles
+from archroute_server.access.reloading import LOOK_SECONDS
 from archroute_server.bundle.errors import BundleError
 from archroute_server.config import Settings
 from archroute_server.embedded import EmbeddedModelError, embedded_bundle
@@ -25,6 +28,7 @@ from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.policy_file import PolicyFileError, load_policy_sets
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.address import Address, AddressUnavailable
+from archroute_server.rpc.protection import Protection
 from archroute_server.rpc.server import RpcServer
 from archroute_server.rpc.service import DecidingEngine, RouterService
 from archroute_server.runtime.errors import RuntimeLoadError
@@ -58,8 +62,10 @@ class UnservablePolicySet(Exception):
 
 # What a person can put right; the messages say how. Anything else is a defect and keeps its traceback.
 STARTUP_ERRORS = (
+    AccessFileError,
     AddressUnavailable,
     BundleError,
+    CertificateError,
     EmbeddedModelError,
     PolicyFileError,
     RuntimeLoadError,
@@ -106,8 +112,11 @@ class Application:
         *,
         load_engine: LoadEngine = load_served_engine,
         find_bundle: FindBundle = embedded_bundle,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        """Look every `look_seconds` whether certificates and access rules have changed."""
         self._settings = settings
+        self._look_seconds = look_seconds
         self._load_engine = load_engine
         self._find_bundle = find_bundle
 
@@ -130,17 +139,25 @@ class Application:
         settings = self._settings
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
         policy_sets = load_policy_sets(settings.policies) if settings.policies else PolicySets()
+        protection = _protection(settings)
         service = RouterService(policy_sets, max_deadline=settings.max_deadline_seconds)
         server = RpcServer(
             service,
             AccessLog(message_text=settings.log_message_text, observe=metrics.requests.observe),
             max_message_bytes=settings.max_message_bytes,
             stream_concurrency=settings.stream_concurrency,
+            access=protection.access,
         )
+        metrics.reloads.watch(protection.files, protection.certificate_expiry)
         metrics.watch_readiness(lambda: server.serving)
-        address = await server.start(settings.listen)
-        log_event(_logger, logging.INFO, "listening, not ready yet", address=str(address))
+        address = await server.start(
+            settings.listen, protection.credentials, allow_plaintext=settings.allow_plaintext
+        )
+        log_event(
+            _logger, logging.INFO, "listening, not ready yet", address=str(address), tls=protection.tls.value
+        )
         engine: ServedEngine | None = None
+        reloading = asyncio.create_task(protection.keep_current(self._look_seconds))
         try:
             with stop_signal() as stop:
                 engine = await _unless(stop, self._start_engine(policy_sets))
@@ -161,6 +178,7 @@ class Application:
                     )
                     await stop.wait()
         finally:
+            reloading.cancel()
             await server.drain(settings.drain_seconds)
             if engine is not None:
                 # Whoever still waits is told UNAVAILABLE, which is worth more than a broken connection.
@@ -182,6 +200,13 @@ class Application:
             await engine.close(grace=0)
             raise
         return engine
+
+
+def _protection(settings: Settings) -> Protection:
+    certificates = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        certificates = CertificateFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    return Protection(certificates, settings.access)
 
 
 async def _warm_up(engine: ServedEngine, policy_set: PolicySet) -> None:

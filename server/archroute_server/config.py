@@ -31,6 +31,11 @@ class Settings:
     policies: Path | None = None
     listen: Address = DEFAULT_ADDRESS
     metrics_listen: Address | None = None
+    allow_plaintext: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    access: Path | None = None
     provider: str = PROVIDER_NAMES[0]
     threads: int = 0
     max_prompt_tokens: int = 4096
@@ -54,7 +59,7 @@ class Settings:
     def read(cls, arguments: argparse.Namespace, environment: Mapping[str, str]) -> "Settings":
         """Take each setting from its flag, else from its variable, else its default.
 
-        An empty variable counts as unset. Raises `SettingError`.
+        An empty variable counts as unset. Raises `SettingError`, also for settings that need each other.
         """
         given: dict[str, Any] = {}
         for flag in FLAGS:
@@ -64,7 +69,11 @@ class Settings:
                 source = flag.variable
             if value is not None:
                 given[flag.setting] = _parse(flag, source, value)
-        return cls(**given)
+        settings = cls(**given)
+        for setting, needed in _NEEDED:
+            if getattr(settings, setting) is not None and getattr(settings, needed) is None:
+                raise SettingError(f"{_flag(setting)} needs {_flag(needed)} with it")
+        return settings
 
 
 class SettingError(CommandError):
@@ -89,6 +98,18 @@ class Flag:
     def variable(self) -> str:
         """The environment variable."""
         return VARIABLE_PREFIX + self.setting.upper()
+
+
+# What makes no sense, or is not safe, without the other.
+_NEEDED = (
+    ("tls_certificate", "tls_key"),
+    ("tls_key", "tls_certificate"),
+    ("tls_client_ca", "tls_certificate"),
+)
+
+
+def _flag(setting: str) -> str:
+    return next(flag.name for flag in FLAGS if flag.setting == setting)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +204,32 @@ FLAGS: tuple[Flag, ...] = (
         "ADDRESS",
         _tcp_address,
         "HOST:PORT or [IPV6]:PORT where Prometheus finds the metrics, at /metrics; without it, nowhere",
+    ),
+    Flag(
+        "allow_plaintext",
+        "",
+        _boolean,
+        "without TLS, listen where other machines can call, too; for networks that encrypt by themselves",
+    ),
+    Flag(
+        "tls_certificate",
+        "FILE",
+        _path,
+        "certificate of the server and those up to its authority, in PEM, read again on change; turns TLS on",
+    ),
+    Flag("tls_key", "FILE", _path, "private key of the certificate, in PEM, without a password"),
+    Flag(
+        "tls_client_ca",
+        "FILE",
+        _path,
+        "authorities in PEM, of one of which each caller must show a certificate (mutual TLS)",
+    ),
+    Flag(
+        "access",
+        "FILE",
+        _path,
+        "YAML file of tokens, scopes and limits of callers, read again on change; without it, everyone may "
+        "do everything but change policy sets",
     ),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(

@@ -37,6 +37,11 @@ grpcurl -plaintext -d '{
   "options": {"topK": 3}
 }' localhost:50051 archroute.v1.RouterService/Route"""
 
+ENCRYPTED = (
+    ".venv/bin/archroute serve --listen 0.0.0.0:50051 --tls-certificate server.pem --tls-key server.key "
+    "--access access.yaml"
+)
+
 # Commands that no test runs, and why.
 NOT_RUN: Mapping[str, str] = {
     "make test": "it would run this test again",
@@ -46,6 +51,7 @@ NOT_RUN: Mapping[str, str] = {
     ".venv-dev/bin/archroute export embedded --adapter build/adapter --output models/my-router": (
         "there is no adapter without the hour of training; the tests of `export` merge a tiny one"
     ),
+    ENCRYPTED: "there is no certificate for it; the tests of the whole server make one, in test_access.py",
     GRPCURL: "no package index has grpcurl; test_the_call_of_grpcurl makes the same call",
 }
 # Replaced before a block runs: the port may be taken, and the weights are gigabytes.

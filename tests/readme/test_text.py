@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from archroute import ModelMap, Outcome
+from archroute_server.access.access_file import load_access_rules
+from archroute_server.access.scope import Scope
 from archroute_server.router.policy_file import load_policy_sets
 from archroute_server.rpc.status import INTERNAL, STATUS_RULES
 from support.clone import ROOT
@@ -45,7 +47,24 @@ def test_a_policies_file(tmp_path: Path, block: Block) -> None:
     assert load_policy_sets(path).names()
 
 
-@pytest.mark.parametrize("block", [block for block in FILES if "policy_sets:" not in block.text], ids=str)
+@pytest.mark.parametrize("block", [block for block in FILES if "tokens:" in block.text], ids=str)
+def test_an_access_file(tmp_path: Path, block: Block) -> None:
+    path = tmp_path / "access.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    assert load_access_rules(path).tokens
+
+
+def test_every_scope_is_explained() -> None:
+    text = README.read_text(encoding="utf-8")
+    for scope in Scope:
+        assert f"| `{scope}` | " in text
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in FILES if not ("policy_sets:" in block.text or "tokens:" in block.text)],
+    ids=str,
+)
 def test_a_model_map(tmp_path: Path, block: Block) -> None:
     path = tmp_path / "models.yaml"
     path.write_text(block.text, encoding="utf-8")

@@ -1,11 +1,14 @@
 """The dashboard and the alert rules under `deploy`, and a server's metrics to try them on."""
 
 import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from archroute_server.access.reloading import ReloadStatistics
 from archroute_server.metrics.metrics import Metrics
 from archroute_server.telemetry.finished_request import DecidedRequest, FinishedRequest
 from support.fake_engine import FakeEngine
@@ -20,10 +23,17 @@ RULE_TESTS = DEPLOY / "prometheus" / "alerts.test.yaml"
 VARIABLES = {"$__rate_interval": "5m", "$job": ".+", "$instance": ".+"}
 
 
+@dataclass(frozen=True)
+class _Files:
+    statistics: ReloadStatistics
+
+
 def metrics_of_every_kind() -> Metrics:
     """What a server counts that has decided a request, finished a stream, and failed at another."""
     metrics = Metrics()
     metrics.engine.open(FakeEngine())
+    files = ReloadStatistics(loaded=1, failed=0, successful=True)
+    metrics.reloads.watch({"certificate": _Files(files)}, lambda: datetime(2100, 1, 1, tzinfo=UTC))
     decided = DecidedRequest("MATCHED", "code", 0.9, "coding", 5, 4, 0, 0, 3, 1, False, None, 0.0, 0.0, 0.1)
     metrics.requests.observe(FinishedRequest("Route", "OK", "", 0.1, decided=decided))
     metrics.requests.observe(FinishedRequest("Route", "INTERNAL", "INTERNAL", 0.1))

@@ -57,6 +57,26 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "The deadline passed: the caller's, or `--max-deadline-seconds`",
         "Allow more time, or go on without a decision",
     ),
+    "TOKEN_MISSING": (
+        "The method is not open to callers without a token",
+        "Send a token as `authorization: Bearer TOKEN`, in Python `token`",
+    ),
+    "TOKEN_INVALID": (
+        "The `authorization` holds no token that the server knows",
+        "Check the token. `archroute token` makes a new one",
+    ),
+    "SCOPE_MISSING": (
+        "The caller lacks the scope of the method",
+        "Give it the scope in the server's access file",
+    ),
+    "CALLER_BUSY": (
+        "As many requests of the caller are under way as its `concurrent_requests` allows",
+        "Wait for one of them",
+    ),
+    "CALLER_TOO_FAST": (
+        "The caller sends more than its `requests_per_second`",
+        "Try again after the time that the error names",
+    ),
     "INTERNAL": ("A defect. The message holds an id, and the server's log has the same id", "Report it"),
 }
 # For statuses that gRPC itself gives, without a reason.

@@ -1,9 +1,12 @@
 """Policies, requests and refusals for tests of the protocol."""
 
+import asyncio
 import io
 import json
+import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +16,14 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from archroute.v1 import router_pb2
+from archroute_server.access.control import AccessControl
 from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.address import Address
 from archroute_server.rpc.server import RpcServer
 from archroute_server.rpc.service import RouterService
-from archroute_server.telemetry.access_log import AccessLog
+from archroute_server.telemetry.access_log import AccessLog, Observe
+from archroute_server.telemetry.logging import SERVER_LOGGER, LogFormat, configure_logging
 from support.fake_engine import FakeEngine
 
 CODING = PolicySet(
@@ -48,6 +53,17 @@ class Served:
     stub: Any  # the generated stub has no types
 
 
+class _Telling(logging.Handler):
+    """Tells of each line, without writing it."""
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell()
+
+
 @dataclass
 class Log:
     """What the process logged, as JSON."""
@@ -61,8 +77,36 @@ class Log:
         lines = [json.loads(line) for line in self.text().splitlines()]
         return [line for line in lines if event is None or line["event"] == event]
 
+    async def wait_for(self, event: str) -> dict[str, Any]:
+        """Wait until `event` was logged and return the last of its lines."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        handler = _Telling(lambda: loop.call_soon_threadsafe(told.set))
+        # Behind the one that writes, so that what is told of is there.
+        logging.getLogger().addHandler(handler)
+        try:
+            while not (found := self.lines(event)):
+                await told.wait()
+                told.clear()
+            return found[-1]
+        finally:
+            logging.getLogger().removeHandler(handler)
+
     def worst(self) -> set[str]:
         return {line["level"] for line in self.lines()} & {"warning", "error", "critical"}
+
+
+@contextmanager
+def logging_to_memory() -> Iterator[Log]:
+    """Let the process, libraries too, log to memory while the block runs."""
+    root, own = logging.getLogger(), logging.getLogger(SERVER_LOGGER)
+    handlers, root_level, own_level = root.handlers[:], root.level, own.level
+    stream = io.StringIO()
+    configure_logging(LogFormat.JSON, "debug", stream=stream)
+    yield Log(stream)
+    root.handlers[:] = handlers
+    root.setLevel(root_level)
+    own.setLevel(own_level)
+    logging.captureWarnings(capture=False)
 
 
 @dataclass
@@ -78,14 +122,19 @@ class Refusal:
 
 
 def new_server(
-    policy_sets: PolicySets = POLICY_SETS, *, max_deadline: float = math.inf
+    policy_sets: PolicySets = POLICY_SETS,
+    *,
+    max_deadline: float = math.inf,
+    access: AccessControl | None = None,
+    observe: Observe | None = None,
 ) -> tuple[RpcServer, RouterService]:
     service = RouterService(policy_sets, max_deadline=max_deadline)
     server = RpcServer(
         service,
-        AccessLog(),
+        AccessLog(observe=observe),
         max_message_bytes=MAX_MESSAGE_BYTES,
         stream_concurrency=STREAM_CONCURRENCY,
+        access=access,
     )
     return server, service
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from archroute.commands import Command, CommandError
+from archroute.commands.connection import add_connection_arguments, tls_of, token_of
 from archroute.commands.policies_file import read_policies
 from archroute.commands.report import as_document, as_report
 from archroute.decision import Decision, Outcome
@@ -49,6 +50,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS,
         help=f"the server (default: %(default)s; the environment variable {ADDRESS_VARIABLE} sets it too)",
     )
+    add_connection_arguments(parser)
     parser.add_argument(
         "--top-k",
         metavar="N",
@@ -93,7 +95,9 @@ def _decide(conversation: Conversation, arguments: argparse.Namespace) -> Decisi
     policy_set, policies = arguments.policy_set, None
     if arguments.policies is not None:
         policies, policy_set = read_policies(Path(arguments.policies), policy_set), None
-    with Router(arguments.address, timeout=arguments.timeout) as router:
+    with Router(
+        arguments.address, timeout=arguments.timeout, tls=tls_of(arguments), token=token_of(arguments)
+    ) as router:
         return router.route(
             conversation,
             policy_set=policy_set,

@@ -28,6 +28,12 @@ if _version_not_supported:
 class RouterServiceStub(object):
     """Decides which policy a conversation calls for. It never forwards the
     conversation to a downstream model; that stays with the caller.
+
+    A server may want to know who calls, and limit what each caller asks for. Any
+    call may then end in UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_INVALID`), in
+    PERMISSION_DENIED (`SCOPE_MISSING`), or in RESOURCE_EXHAUSTED (`CALLER_BUSY`,
+    `CALLER_TOO_FAST`), the last with google.rpc.RetryInfo. A token goes into the
+    metadata, as `authorization: Bearer TOKEN`.
     """
 
     def __init__(self, channel):
@@ -61,6 +67,12 @@ class RouterServiceStub(object):
 class RouterServiceServicer(object):
     """Decides which policy a conversation calls for. It never forwards the
     conversation to a downstream model; that stays with the caller.
+
+    A server may want to know who calls, and limit what each caller asks for. Any
+    call may then end in UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_INVALID`), in
+    PERMISSION_DENIED (`SCOPE_MISSING`), or in RESOURCE_EXHAUSTED (`CALLER_BUSY`,
+    `CALLER_TOO_FAST`), the last with google.rpc.RetryInfo. A token goes into the
+    metadata, as `authorization: Bearer TOKEN`.
     """
 
     def Route(self, request, context):
@@ -145,6 +157,12 @@ def add_RouterServiceServicer_to_server(servicer, server):
 class RouterService(object):
     """Decides which policy a conversation calls for. It never forwards the
     conversation to a downstream model; that stays with the caller.
+
+    A server may want to know who calls, and limit what each caller asks for. Any
+    call may then end in UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_INVALID`), in
+    PERMISSION_DENIED (`SCOPE_MISSING`), or in RESOURCE_EXHAUSTED (`CALLER_BUSY`,
+    `CALLER_TOO_FAST`), the last with google.rpc.RetryInfo. A token goes into the
+    metadata, as `authorization: Bearer TOKEN`.
     """
 
     @staticmethod

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from archroute import ArchrouteError, AsyncRouter, Outcome, Policy
+from archroute import ArchrouteError, AsyncRouter, Outcome, Policy, Tls
 from archroute_evaluation.asking.answer import Answer, DecidedBy, Question, RequestFailed
 from archroute_evaluation.errors import EvaluationError
 from archroute_server.router.policy import OTHER
@@ -45,13 +45,17 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def open_server(address: str, timeout: float) -> AsyncIterator[RunningServer]:
+async def open_server(
+    address: str, timeout: float, *, tls: bool | Tls = False, token: str | None = None
+) -> AsyncIterator[RunningServer]:
     """Connect to a server for the block; each request may take `timeout` seconds.
+
+    A `token` needs the scopes `route` and `read`.
 
     Raises `EvaluationError` if none answers, before anything is asked.
     """
     try:
-        async with AsyncRouter(address, timeout=timeout) as router:
+        async with AsyncRouter(address, timeout=timeout, tls=tls, token=token) as router:
             await router.list_policy_sets()
             yield RunningServer(router)
     except ArchrouteError as error:

@@ -3,6 +3,7 @@
 import argparse
 
 from archroute.commands import Command, CommandError
+from archroute.commands.connection import add_connection_arguments, tls_of, token_of
 from archroute_evaluation.cli.arguments import add_loading, file, seconds, share, whole_number
 
 TIMEOUT = 60.0
@@ -20,6 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the bundle to evaluate, in this process; without it and --server, the embedded model's",
     )
     router.add_argument("--server", metavar="ADDRESS", help="the running server to evaluate, as HOST:PORT")
+    add_connection_arguments(parser)
     add_loading(parser)
     parser.add_argument(
         "--timeout",
@@ -68,6 +70,8 @@ def _run(arguments: argparse.Namespace) -> int:
         file=arguments.file,
         model=arguments.model,
         server=arguments.server,
+        tls=tls_of(arguments),
+        token=token_of(arguments),
         loading=Loading(arguments.provider, arguments.threads, arguments.max_prompt_tokens),
         timeout=arguments.timeout,
         concurrency=arguments.concurrency,

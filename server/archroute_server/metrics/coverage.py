@@ -6,7 +6,8 @@ from archroute_server.telemetry.finished_request import FinishedRequest
 
 DECIDING_METHODS = frozenset({"Route", "RouteStream"})
 
-# What the caller got wrong, or gave up: no answer was owed. Too large a request has the code of an overload.
+# What the caller got wrong, or gave up: no answer was owed. A request that is too large, or one too many of
+# its caller, has the code of an overload.
 CALLERS_CODES = frozenset(
     {
         "CANCELLED",
@@ -17,7 +18,7 @@ CALLERS_CODES = frozenset(
         "UNAUTHENTICATED",
     }
 )
-CALLERS_REASONS = frozenset({"MESSAGE_TOO_LARGE"})
+CALLERS_REASONS = frozenset({"MESSAGE_TOO_LARGE", "CALLER_BUSY", "CALLER_TOO_FAST"})
 
 FALLBACK = "FALLBACK"
 """The outcome of a request that was answered without a decision."""

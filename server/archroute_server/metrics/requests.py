@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from archroute_server.metrics.caller_labels import CallerLabels
 from archroute_server.metrics.coverage import DecidedBy, decided_by
 from archroute_server.metrics.policy_labels import PolicyLabels
 from archroute_server.telemetry.finished_request import DecidedRequest, FinishedRequest
@@ -15,11 +16,19 @@ class RequestMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._labels = PolicyLabels()
+        self._callers = CallerLabels()
         self._requests = Counter(
             "archroute_requests",
             "Requests by how they ended. outcome is that of the decision, empty where there is none; reason "
             "is that of the error or of the fallback, empty where there is neither.",
             ("method", "code", "reason", "outcome"),
+            registry=registry,
+        )
+        self._by_caller = Counter(
+            "archroute_caller_requests",
+            "Requests by the name of their caller's token and by how they ended. Callers without a token are "
+            "counted together.",
+            ("caller", "code"),
             registry=registry,
         )
         self._streams = Counter(
@@ -92,6 +101,7 @@ class RequestMetrics:
         outcome = decided.outcome if decided else ""
         reason = request.reason or (decided and decided.fallback_reason) or ""
         self._requests.labels(request.method, request.code, reason, outcome).inc()
+        self._by_caller.labels(self._callers.of(request.caller), request.code).inc()
         if (by := decided_by(request)) is not None:
             self._answers.labels(by.value).inc()
         if decided is not None:

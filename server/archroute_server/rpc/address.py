@@ -1,6 +1,7 @@
 """Addresses that a server can listen on."""
 
 import errno
+import ipaddress
 import os
 import socket
 import stat
@@ -22,6 +23,10 @@ class AddressUnavailable(Exception):
 
 class PortInUse(AddressUnavailable):
     """Another process listens on the address already."""
+
+
+class PlaintextRefused(AddressUnavailable):
+    """Other machines could call here, and nothing would be encrypted."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,26 @@ class Address:
     def with_port(self, port: int) -> "Address":
         """Return the address with the port that the system chose; a Unix socket has none."""
         return self if self.unix_path else replace(self, port=port)
+
+    def check_local(self) -> None:
+        """Raise `PlaintextRefused` if other machines can reach this address.
+
+        A Unix socket is of this machine, and so is a host of which all addresses are loopback ones. A host
+        that is unknown is for `check_available` to tell.
+        """
+        if self.unix_path:
+            return
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError):
+            return
+        hosts = [str(socket_address[0]).partition("%")[0] for *_, socket_address in found]
+        if not all(ipaddress.ip_address(host).is_loopback for host in hosts):
+            raise PlaintextRefused(
+                f"cannot listen on {self} without encryption: conversations and tokens could be read on the "
+                "way. Give --tls-certificate and --tls-key, or --allow-plaintext if the network encrypts by "
+                "itself, as a service mesh does"
+            )
 
     def check_available(self, flag: str = "--listen") -> None:
         """Raise `AddressUnavailable` if nothing can listen here, `PortInUse` if somebody does.

@@ -8,7 +8,10 @@ from grpc_health.v1 import health, health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
+from archroute_server.access.control import AccessControl
+from archroute_server.rpc.access import AccessInterceptor
 from archroute_server.rpc.address import Address, AddressUnavailable
+from archroute_server.rpc.credentials import ReloadableCredentials
 from archroute_server.rpc.service import RouterService
 from archroute_server.rpc.servicer import SERVICE_NAME, RouterServicer
 from archroute_server.rpc.wire import GRPC_LIMIT_FACTOR
@@ -41,7 +44,9 @@ class RpcServer:
         *,
         max_message_bytes: int,
         stream_concurrency: int,
+        access: AccessControl | None = None,
     ) -> None:
+        """Let in whom `access` lets in; without it, everyone to what needs no token."""
         self._service = service
         self._serving = False
         self._servicer = RouterServicer(
@@ -52,10 +57,11 @@ class RpcServer:
         )
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
+            interceptors=(AccessInterceptor(access or AccessControl(), access_log),),
             options=(
                 *_CHANNEL_OPTIONS,
                 ("grpc.max_receive_message_length", max_message_bytes * GRPC_LIMIT_FACTOR),
-            )
+            ),
         )
         self._server.add_generic_rpc_handlers((self._servicer.handler(),))
         add_HealthServicer_to_server(self._health, self._server)
@@ -68,15 +74,27 @@ class RpcServer:
         """Whether health checks are answered with SERVING; any thread may ask."""
         return self._serving
 
-    async def start(self, address: Address) -> Address:
+    async def start(
+        self,
+        address: Address,
+        credentials: ReloadableCredentials | None = None,
+        *,
+        allow_plaintext: bool = False,
+    ) -> Address:
         """Listen on `address` and answer health checks; return it with the port that was taken.
 
-        Raises `AddressUnavailable`, `PortInUse` among them.
+        Without `credentials` there is no TLS, and only this machine may call unless `allow_plaintext` is set.
+        Raises `AddressUnavailable`, `PortInUse` and `PlaintextRefused` among them.
         """
+        if credentials is None and not allow_plaintext:
+            address.check_local()
         address.check_available()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         try:
-            port = self._server.add_insecure_port(str(address))
+            if credentials is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), credentials.for_server)
         except RuntimeError as error:
             raise AddressUnavailable(f"cannot listen on {address}: {error}") from error
         await self._server.start()

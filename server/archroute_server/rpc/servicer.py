@@ -1,7 +1,6 @@
 """The service on gRPC: bytes in, bytes or a status out."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -9,6 +8,7 @@ import grpc
 from google.protobuf.message import Message
 
 from archroute.v1 import router_pb2
+from archroute_server.rpc.access import current_caller, request_id
 from archroute_server.rpc.service import RouterService
 from archroute_server.rpc.settle import Context, settle
 from archroute_server.rpc.status import Failure
@@ -21,7 +21,6 @@ Response = TypeVar("Response", bound=Message)
 Respond = Callable[[Request, AccessEntry, float | None], Coroutine[Any, Any, Response]]
 
 SERVICE_NAME: str = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
-REQUEST_ID_KEY = "x-request-id"
 
 
 class RouterServicer:
@@ -71,11 +70,15 @@ class RouterServicer:
     ) -> "grpc.RpcMethodHandler[bytes, Response]":  # generic in its type hints alone
         async def handle(data: bytes, context: Context) -> Response:
             self._track(context)
-            entry = self._access_log.entry(method, request_id=_request_id(context))
+            caller = current_caller()
+            entry = self._access_log.entry(
+                method, caller=caller.name, request_id=request_id(context.invocation_metadata())
+            )
 
             async def answer() -> Response:
-                check_size(len(data), self._max_message_bytes)
-                return await respond(parse(request_type, data), entry, context.time_remaining())
+                with caller.request():
+                    check_size(len(data), self._max_message_bytes)
+                    return await respond(parse(request_type, data), entry, context.time_remaining())
 
             result = await settle(answer(), entry, context)
             if isinstance(result, Failure):
@@ -88,12 +91,16 @@ class RouterServicer:
 
     async def _route_stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         self._track(context)
-        stream_id = _request_id(context)
-        entry = self._access_log.entry("RouteStream", event=STREAM_EVENT, stream_id=stream_id)
+        caller = current_caller()
+        stream_id = request_id(context.invocation_metadata())
+        entry = self._access_log.entry(
+            "RouteStream", event=STREAM_EVENT, caller=caller.name, stream_id=stream_id
+        )
         stream = RouteStream(
             self._service,
             self._access_log,
             context,
+            caller,
             stream_id=stream_id,
             concurrency=self._stream_concurrency,
             max_message_bytes=self._max_message_bytes,
@@ -119,11 +126,3 @@ class RouterServicer:
         self._calls.discard(ctx)
         if not self._calls:
             self._idle.set()
-
-
-def _request_id(context: Context) -> str:
-    """Return the id that the caller gave the call in its metadata, or a new one."""
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID_KEY and isinstance(value, str) and value:
-            return value
-    return uuid.uuid4().hex

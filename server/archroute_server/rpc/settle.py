@@ -26,12 +26,13 @@ async def settle(answer: Coroutine[Any, Any, R], entry: AccessEntry, context: Co
         entry.write(_cancellation_code(context).name)
         raise
     except Exception as error:  # noqa: BLE001 - the last place where an error can be told to the caller
-        return _fail(error, entry)
+        return fail(error, entry)
     entry.write(grpc.StatusCode.OK.name)
     return response
 
 
-def _fail(error: Exception, entry: AccessEntry) -> Failure:
+def fail(error: Exception, entry: AccessEntry) -> Failure:
+    """Write the entry of a call that ends with `error`, and return what its caller is told."""
     failure = Failure.of(error)
     if failure.error_id:
         log_event(_logger, logging.ERROR, "internal error", error, error_id=failure.error_id)

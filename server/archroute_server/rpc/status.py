@@ -12,6 +12,14 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from archroute.v1 import router_pb2
+from archroute_server.access.errors import (
+    CallerBusy,
+    CallerLimited,
+    CallerTooFast,
+    ScopeMissing,
+    TokenInvalid,
+    TokenMissing,
+)
 from archroute_server.engine.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
@@ -62,6 +70,11 @@ STATUS_RULES: Mapping[type[Exception], StatusRule] = {
     QueueFull: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
     DeadlineUnreachable: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "DEADLINE_UNREACHABLE"),
     DeadlineExceeded: StatusRule(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    TokenMissing: StatusRule(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING"),
+    TokenInvalid: StatusRule(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"),
+    ScopeMissing: StatusRule(grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING"),
+    CallerBusy: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_BUSY"),
+    CallerTooFast: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_TOO_FAST"),
 }
 """The errors that are made for callers. The message of any other exception never reaches one."""
 
@@ -89,7 +102,7 @@ class Failure:
             if (rule := STATUS_RULES.get(error_class)) is not None:
                 violations = error.violations if isinstance(error, InvalidRequest) else ()
                 message = shorten(str(error), MAX_MESSAGE_BYTES)
-                retry_after = error.retry_after if isinstance(error, Overloaded) else None
+                retry_after = error.retry_after if isinstance(error, Overloaded | CallerLimited) else None
                 return cls(rule, message, tuple(map(_bounded, violations)), retry_after=retry_after)
         error_id = uuid.uuid4().hex
         return cls(INTERNAL, f"internal error {error_id}; the server's log says more", error_id=error_id)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 
 from archroute.v1 import router_pb2
+from archroute_server.access.caller import Caller
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.rpc.errors import CallError, ServerStopping
 from archroute_server.rpc.service import RouterService
@@ -16,9 +17,10 @@ from archroute_server.telemetry.access_log import AccessEntry, AccessLog
 
 
 class RouteStream:
-    """Decides the requests of one stream, at most `concurrency` at a time.
+    """Decides the requests of one stream, at most `concurrency` at a time, or what its caller may have.
 
-    While that many are under way nothing is read, so gRPC's flow control slows the caller down.
+    While that many are under way nothing is read, so gRPC's flow control slows the caller down. Each request
+    counts by itself against the limits of the caller.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class RouteStream:
         service: RouterService,
         access_log: AccessLog,
         context: Context,
+        caller: Caller,
         *,
         stream_id: str,
         concurrency: int,
@@ -34,9 +37,10 @@ class RouteStream:
         self._service = service
         self._access_log = access_log
         self._context = context
+        self._caller = caller
         self._stream_id = stream_id
         self._max_message_bytes = max_message_bytes
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = asyncio.Semaphore(min(concurrency, caller.limits.concurrent_requests or concurrency))
         self._in_flight: set[str] = set()
         self._writing = asyncio.Lock()  # gRPC takes one message at a time
         self.requests = 0
@@ -81,7 +85,10 @@ class RouteStream:
         self, message: router_pb2.RouteStreamRequest, size: int, refused: Violation | None
     ) -> None:
         entry = self._access_log.entry(
-            "RouteStream", request_id=message.request_id, stream_id=self._stream_id
+            "RouteStream",
+            caller=self._caller.name,
+            request_id=message.request_id,
+            stream_id=self._stream_id,
         )
         try:
             result = await settle(self._decide(message, size, refused, entry), entry, self._context)
@@ -106,8 +113,9 @@ class RouteStream:
     ) -> router_pb2.RouteResponse:
         if refused is not None:
             raise InvalidRequest(refused)
-        check_size(size, self._max_message_bytes)
-        return await self._service.route(message.request, entry, self._context.time_remaining())
+        with self._caller.request():
+            check_size(size, self._max_message_bytes)
+            return await self._service.route(message.request, entry, self._context.time_remaining())
 
     async def _write(self, response: router_pb2.RouteStreamResponse) -> None:
         async with self._writing:

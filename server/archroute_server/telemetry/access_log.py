@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from archroute_server.router.message import Message
+from archroute_server.telemetry.caller_name import CallerName
 from archroute_server.telemetry.finished_request import DecidedRequest, FinishedRequest
 from archroute_server.telemetry.logging import log_event
 
@@ -12,6 +13,7 @@ _logger = logging.getLogger(__name__)
 
 _MAX_IDENTIFIER_CHARACTERS = 128
 
+REQUEST_EVENT = "request"
 STREAM_EVENT = "stream"
 """The event of the line for a whole stream, which stands beside those of its requests."""
 
@@ -28,11 +30,14 @@ class AccessLog:
         self._message_text = message_text
         self._observe = observe
 
-    def entry(self, method: str, *, event: str = "request", **identifiers: str) -> "AccessEntry":
+    def entry(
+        self, method: str, *, event: str = REQUEST_EVENT, caller: CallerName | None = None, **identifiers: str
+    ) -> "AccessEntry":
         """Begin an entry, and the clock with it. The caller chooses identifiers, so they are cut to size."""
         return AccessEntry(
             event,
             method,
+            caller,
             {name: value[:_MAX_IDENTIFIER_CHARACTERS] for name, value in identifiers.items() if value},
             message_text=self._message_text,
             observe=self._observe,
@@ -46,6 +51,7 @@ class AccessEntry:
         self,
         event: str,
         method: str,
+        caller: CallerName | None,
         identifiers: dict[str, str],
         *,
         message_text: bool,
@@ -54,7 +60,10 @@ class AccessEntry:
         self._started = time.perf_counter()
         self._event = event
         self._method = method
+        self._caller = caller
         self._fields: dict[str, object] = dict(identifiers)
+        if caller is not None:
+            self._fields["caller"] = caller.text
         self._message_text = message_text
         self._observe = observe
         self._decided: DecidedRequest | None = None
@@ -110,7 +119,9 @@ class AccessEntry:
         )
         if self._observe is not None:
             stream = self._event == STREAM_EVENT
-            self._observe(FinishedRequest(self._method, code, reason, seconds, stream, self._decided))
+            self._observe(
+                FinishedRequest(self._method, code, reason, seconds, stream, self._decided, self._caller)
+            )
 
 
 def _milliseconds(seconds: float) -> float:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from archroute_server.telemetry.caller_name import CallerName
+
 
 @dataclass(frozen=True, slots=True)
 class DecidedRequest:
@@ -41,3 +43,5 @@ class FinishedRequest:
     """From its arrival."""
     stream: bool = False
     decided: DecidedRequest | None = None
+    caller: CallerName | None = None
+    """Who asked; None if that could not be found out."""

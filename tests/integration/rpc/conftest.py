@@ -1,7 +1,5 @@
 """A real server on a real socket, in front of an engine without a model."""
 
-import io
-import logging
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
@@ -9,9 +7,8 @@ import pytest
 
 from archroute.v1.router_pb2_grpc import RouterServiceStub
 from archroute_server.rpc.address import Address
-from archroute_server.telemetry.logging import SERVER_LOGGER, LogFormat, configure_logging
 from support.fake_engine import FakeEngine
-from support.rpc_calls import Log, Served, new_server
+from support.rpc_calls import Log, Served, logging_to_memory, new_server
 
 
 @pytest.fixture
@@ -31,12 +28,5 @@ async def served(log: Log) -> AsyncIterator[Served]:
 @pytest.fixture
 def log() -> Iterator[Log]:
     """Log to memory, libraries too."""
-    root, own = logging.getLogger(), logging.getLogger(SERVER_LOGGER)
-    handlers, root_level, own_level = root.handlers[:], root.level, own.level
-    stream = io.StringIO()
-    configure_logging(LogFormat.JSON, "debug", stream=stream)
-    yield Log(stream)
-    root.handlers[:] = handlers
-    root.setLevel(root_level)
-    own.setLevel(own_level)
-    logging.captureWarnings(capture=False)
+    with logging_to_memory() as log:
+        yield log

@@ -43,6 +43,7 @@ API = [
     "Stickiness",
     "Strategy",
     "Timings",
+    "Tls",
     "TokenUsage",
     "UnavailableError",
     "__version__",

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import pytest
 
-from archroute import Decision, Outcome, UnavailableError, cli
+from archroute import Decision, Outcome, Tls, UnavailableError, cli
 from archroute.commands import route
 
 ROUTE = {"policy_set": None, "policies": None, "top_k": 0, "min_probability": 0.0}
@@ -19,12 +19,15 @@ class FakeRouter:
     def __init__(self, answer: Decision | Exception) -> None:
         self.answer = answer
         self.built: tuple[str, float] | None = None
+        self.tls: bool | Tls = False
+        self.token: str | None = None
         self.messages: Any = None
         self.options: dict[str, Any] = {}
         self.closed = False
 
-    def __call__(self, address: str, *, timeout: float) -> Self:
+    def __call__(self, address: str, *, timeout: float, tls: bool | Tls, token: str | None) -> Self:
         self.built = (address, timeout)
+        self.tls, self.token = tls, token
         return self
 
     def __enter__(self) -> Self:
@@ -44,7 +47,8 @@ class FakeRouter:
 def router(decision: Decision, monkeypatch: pytest.MonkeyPatch) -> FakeRouter:
     router = FakeRouter(decision)
     monkeypatch.setattr(route, "Router", router)
-    monkeypatch.delenv("ARCHROUTE_ADDRESS", raising=False)
+    for name in ("ARCHROUTE_ADDRESS", "ARCHROUTE_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     return router
 
 
@@ -94,6 +98,48 @@ def test_the_environment_names_the_server_and_a_flag_overrules_it(
     assert router.built == ("from-environment:1", 30.0)
     cli.main(["route", "hi", "--address", "from-flag:1"])
     assert router.built == ("from-flag:1", 30.0)
+
+
+def test_the_token_comes_from_the_environment_or_a_file_and_not_from_a_flag(
+    router: FakeRouter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cli.main(["route", "hi"])
+    assert (router.token, router.tls) == (None, False)
+    monkeypatch.setenv("ARCHROUTE_TOKEN", "archroute_environment")
+    cli.main(["route", "hi"])
+    assert router.token == "archroute_environment"
+    file = tmp_path / "token"
+    file.write_text("archroute_file\n")
+    cli.main(["route", "hi", "--token-file", str(file)])
+    assert router.token == "archroute_file"
+
+
+def test_a_token_file_that_cannot_be_read_is_named(
+    router: FakeRouter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["route", "hi", "--token-file", "nowhere"]) == 1
+    assert capsys.readouterr().err == "archroute: cannot read nowhere: No such file or directory\n"
+    file = tmp_path / "token"
+    file.write_bytes(b"secret\xff")
+    assert cli.main(["route", "hi", "--token-file", str(file)]) == 1
+    assert capsys.readouterr().err == f"archroute: {file} is not UTF-8 text\n"
+    assert router.built is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "tls"),
+    [
+        (["--tls"], True),
+        (["--tls-ca", "ca.pem"], Tls(ca="ca.pem")),
+        (
+            ["--tls", "--tls-certificate", "c.pem", "--tls-key", "c.key"],
+            Tls(certificate="c.pem", key="c.key"),
+        ),
+    ],
+)
+def test_flags_turn_on_encryption(router: FakeRouter, flags: list[str], tls: bool | Tls) -> None:
+    assert cli.main(["route", "hi", *flags]) == 0
+    assert router.tls == tls
 
 
 def test_a_dash_reads_standard_input(router: FakeRouter, monkeypatch: pytest.MonkeyPatch) -> None:

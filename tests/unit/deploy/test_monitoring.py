@@ -68,7 +68,7 @@ def test_every_label_value_that_is_selected_can_be_there(selector: tuple[str, st
     label, values = selector
     known = {
         "decided_by": {"model", "decision_cache", "fallback", "error"},
-        "result": {"hit", "miss"},
+        "result": {"hit", "miss", "ok", "failed"},
         "code": {"INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "OK"},
         "job": {"archroute", ".+"},
         "instance": {".+"},

@@ -1,12 +1,19 @@
 import argparse
 import subprocess
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from archroute import Tls, UnavailableError
+from archroute.commands import CommandError
+from archroute_evaluation.asking import running_server
 from archroute_evaluation.cli import calibrate, evaluate
 from archroute_evaluation.cli.arguments import seconds, share, whole_number
 from archroute_server.config import Settings
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "labelled.jsonl"
 
 
 def parse(command, *arguments: str) -> argparse.Namespace:
@@ -29,6 +36,32 @@ def test_a_bundle_is_run_as_a_server_runs_it(command, arguments: tuple[str, ...]
 def test_a_bundle_or_a_server_is_evaluated_and_not_both() -> None:
     with pytest.raises(argparse.ArgumentError, match="not allowed with"):
         parse(evaluate.command, "x.jsonl", "--model", "bundle", "--server", "localhost:1")
+
+
+def test_a_server_is_called_as_the_flags_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    called: list[tuple[object, ...]] = []
+
+    class FakeRouter:
+        def __init__(self, address: str, *, timeout: float, tls: bool | Tls, token: str | None) -> None:
+            called.append((address, tls, token))
+
+        async def __aenter__(self) -> NoReturn:
+            raise UnavailableError("nobody is there")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(running_server, "AsyncRouter", FakeRouter)
+    monkeypatch.setenv("ARCHROUTE_TOKEN", "archroute_environment")
+    file = tmp_path / "token"
+    file.write_text("archroute_file\n")
+    for flags in (["--tls"], ["--tls-ca", "ca.pem", "--token-file", str(file)]):
+        parsed = parse(evaluate.command, str(EXAMPLES), "--server", "router:1", *flags)
+        with pytest.raises(CommandError, match="nobody is there"):
+            evaluate.command.run(parsed)
+    assert called == [
+        ("router:1", True, "archroute_environment"),
+        ("router:1", Tls(ca="ca.pem"), "archroute_file"),
+    ]
 
 
 @pytest.mark.parametrize(

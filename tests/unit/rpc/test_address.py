@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archroute_server.rpc.address import Address, AddressUnavailable, InvalidAddress, PortInUse
+from archroute_server.rpc.address import (
+    Address,
+    AddressUnavailable,
+    InvalidAddress,
+    PlaintextRefused,
+    PortInUse,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,22 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 def test_a_port_that_the_system_chose() -> None:
     assert Address("::1", 0).with_port(7).port == 7
     assert Address(unix_path="x").with_port(7) == Address(unix_path="x")
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "127.3.2.1:1", "[::1]:1", "localhost:1", "unix:/run/s", "nowhere.invalid:1"]
+)
+def test_an_address_that_other_machines_cannot_reach_needs_no_encryption(address: str) -> None:
+    Address.parse(address).check_local()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1"])
+def test_an_address_that_others_can_reach_does(address: str) -> None:
+    with pytest.raises(
+        PlaintextRefused, match=r"without encryption.* --tls-certificate .*--allow-plaintext"
+    ) as no:
+        Address.parse(address).check_local()
+    assert address in str(no.value)
 
 
 def test_a_free_port_is_available() -> None:

@@ -36,6 +36,11 @@ VALUES = {
     "policies": ("p.yaml", Path("p.yaml")),
     "listen": ("[::1]:0", Address("::1", 0)),
     "metrics_listen": ("127.0.0.1:9464", Address("127.0.0.1", 9464)),
+    "allow_plaintext": ("true", True),
+    "tls_certificate": ("server.pem", Path("server.pem")),
+    "tls_key": ("server.key", Path("server.key")),
+    "tls_client_ca": ("ca.pem", Path("ca.pem")),
+    "access": ("access.yaml", Path("access.yaml")),
     "provider": ("cuda", "cuda"),
     "threads": ("3", 3),
     "max_prompt_tokens": ("2048", 2048),
@@ -61,8 +66,23 @@ VALUES = {
 def test_a_flag_and_its_variable_say_the_same(flag) -> None:  # type: ignore[no-untyped-def]
     text, value = VALUES[flag.setting]
     by_flag = [flag.name] if value is True else [flag.name, text]
-    assert getattr(read(*by_flag), flag.setting) == value
-    assert getattr(read(**{flag.variable: text}), flag.setting) == value
+    # What has to be there as well.
+    tls = {"ARCHROUTE_TLS_CERTIFICATE": "c", "ARCHROUTE_TLS_KEY": "k"} if "tls" in flag.setting else {}
+    assert getattr(read(*by_flag, **tls), flag.setting) == value
+    assert getattr(read(**tls | {flag.variable: text}), flag.setting) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ("--tls-certificate", "--tls-key"),
+        ("--tls-key", "--tls-certificate"),
+        ("--tls-client-ca", "--tls-certificate"),
+    ],
+)
+def test_settings_that_need_each_other(given: str, needed: str) -> None:
+    with pytest.raises(CommandError, match=f"{given} needs {needed} with it"):
+        read(given, "file.pem")
 
 
 def test_the_flag_wins() -> None:
