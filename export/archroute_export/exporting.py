@@ -19,6 +19,7 @@ from archroute_export.exporters.optimum_exporter import OptimumExporter
 from archroute_export.folder import check_target, whole_folder
 from archroute_export.parity.case import ParityCase, fixed_cases
 from archroute_export.parity.report import check_parity
+from archroute_export.parity.self_test import SelfTestCases, record_self_test, self_test_cases
 from archroute_export.progress import Advance, Stages
 from archroute_export.smoothing.calibration import calibration_cases
 from archroute_server.bundle.manifest import (
@@ -33,6 +34,7 @@ from archroute_server.bundle.manifest import (
     ParityReport,
     PrecisionName,
     PromptContract,
+    SelfTest,
     Source,
 )
 from archroute_server.router.encoder import PromptEncoder
@@ -102,9 +104,11 @@ def export(request: ExportRequest, stages: Stages) -> Manifest:
         with stages.stage("Checking parity") as advance:
             graph = exporter.open_graph(folder / GRAPH_FILE)
             parity = check_parity(graph, checkpoint, prompts.parity, request.precision, advance)
+        with stages.stage("Recording the self-test") as advance:
+            self_test = record_self_test(graph, checkpoint, prompts.self_test, advance)
         with stages.stage("Computing digests") as advance:
             files = _digest_files(folder, advance)
-        manifest = _manifest(checkpoint, request, variant, frame, files, parity)
+        manifest = _manifest(checkpoint, request, variant, frame, files, parity, self_test)
         if calibration is not None:
             manifest = manifest.with_calibration(calibration)
         (folder / MANIFEST_FILE).write_bytes(manifest.encode())
@@ -131,6 +135,7 @@ class _FixedPrompts:
 
     calibration: list[ParityCase]
     parity: list[ParityCase]
+    self_test: SelfTestCases
 
 
 def _fixed_prompts(
@@ -142,6 +147,7 @@ def _fixed_prompts(
         return _FixedPrompts(
             calibration=calibration_cases(encoder, checkpoint.end_of_turn),
             parity=fixed_cases(encoder, checkpoint.end_of_turn),
+            self_test=self_test_cases(encoder, checkpoint.end_of_turn),
         )
     except InvalidRequest as error:
         raise ExportError(
@@ -165,6 +171,7 @@ def _manifest(
     frame: ChatFrame,
     files: dict[str, FileDigest],
     parity: ParityReport,
+    self_test: SelfTest,
 ) -> Manifest:
     shape = checkpoint.shape
     return Manifest(
@@ -191,6 +198,7 @@ def _manifest(
         ),
         files=files,
         parity=parity,
+        self_test=self_test,
     )
 
 

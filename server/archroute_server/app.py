@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import signal
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from archroute.commands import CommandError
 from archroute_server.access.access_file import AccessFileError
@@ -18,47 +18,36 @@ from archroute_server.config import Settings
 from archroute_server.embedded import EmbeddedModelError, embedded_bundle
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import load_engine
-from archroute_server.metrics.engine import MeasuredEngine
+from archroute_server.engine.self_test import SelfTestFailed
+from archroute_server.lifecycle.reload import BundleReload, Sources
+from archroute_server.lifecycle.reloading import reloading
+from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentEngine, ServedEngine
+from archroute_server.lifecycle.signals import handled_signals
+from archroute_server.lifecycle.supervisor import ModelHangs, Supervisor
+from archroute_server.lifecycle.threads import in_background, leave
+from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet, warm_up
 from archroute_server.metrics.http_server import PATH as METRICS_PATH
 from archroute_server.metrics.http_server import MetricsServer
 from archroute_server.metrics.metrics import Metrics
-from archroute_server.router.errors import InvalidRequest
-from archroute_server.router.message import Message, Role
-from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.policy_file import PolicyFileError, load_policy_sets
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.address import Address, AddressUnavailable
 from archroute_server.rpc.protection import Protection
 from archroute_server.rpc.server import RpcServer
-from archroute_server.rpc.service import DecidingEngine, RouterService
+from archroute_server.rpc.service import RouterService
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.telemetry.access_log import AccessLog
 from archroute_server.telemetry.logging import configure_logging, log_event, log_unhandled
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-_WARM_UP_POLICIES = PolicySet("", (Policy("warm_up", "Requests that check whether the model runs."),))
-_WARM_UP_MESSAGES = (Message(Role.USER, "Does the model run?"),)
+EXIT_MODEL_HANGS = 70
+"""The exit status after a forward pass that did not end: EX_SOFTWARE of sysexits.h."""
 
 _logger = logging.getLogger(__name__)
-
-
-class ServedEngine(DecidingEngine, MeasuredEngine, Protocol):
-    """An engine that the application owns."""
-
-    async def close(self, grace: float) -> None:
-        """Stop deciding; see `archroute_server.engine.engine.Engine.close`."""
-
 
 T = TypeVar("T")
 
 LoadEngine = Callable[[Path, Settings], ServedEngine]
 FindBundle = Callable[[], Coroutine[Any, Any, Path]]
-
-
-class UnservablePolicySet(Exception):
-    """A policy set that no request could be decided with; the message names it and says why."""
-
 
 # What a person can put right; the messages say how. Anything else is a defect and keeps its traceback.
 STARTUP_ERRORS = (
@@ -67,8 +56,10 @@ STARTUP_ERRORS = (
     BundleError,
     CertificateError,
     EmbeddedModelError,
+    ModelUnusable,
     PolicyFileError,
     RuntimeLoadError,
+    SelfTestFailed,
     UnservablePolicySet,
 )
 
@@ -80,7 +71,10 @@ def serve(settings: Settings) -> int:
         asyncio.run(Application(settings).run())
     except STARTUP_ERRORS as error:
         raise CommandError(str(error)) from error
-    return 0
+    except ModelHangs as error:
+        log_event(_logger, logging.ERROR, "ended: the model hangs", reason=str(error))
+        return leave(EXIT_MODEL_HANGS)
+    return leave(0)
 
 
 def load_served_engine(folder: Path, settings: Settings) -> ServedEngine:
@@ -99,6 +93,7 @@ def load_served_engine(folder: Path, settings: Settings) -> ServedEngine:
             prefix_cache_bytes=settings.prefix_cache_mib * 1024 * 1024,
             decision_cache_entries=settings.decision_cache_entries,
             decision_cache_seconds=settings.decision_cache_seconds,
+            forward_timeout=settings.forward_timeout_seconds or math.inf,
         ),
     )
 
@@ -121,7 +116,7 @@ class Application:
         self._find_bundle = find_bundle
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. Raises the `STARTUP_ERRORS`.
+        """Serve until SIGTERM or SIGINT, then drain. Raises the `STARTUP_ERRORS`, and `ModelHangs`.
 
         Metrics can be read from the beginning to the end.
         """
@@ -156,14 +151,13 @@ class Application:
         log_event(
             _logger, logging.INFO, "listening, not ready yet", address=str(address), tls=protection.tls.value
         )
-        engine: ServedEngine | None = None
-        reloading = asyncio.create_task(protection.keep_current(self._look_seconds))
-        try:
-            with stop_signal() as stop:
-                engine = await _unless(stop, self._start_engine(policy_sets))
+        current: CurrentEngine | None = None
+        reading_again = asyncio.create_task(protection.keep_current(self._look_seconds))
+        with handled_signals() as told:
+            try:
+                engine = await _unless(told.stop, self._start_engine(policy_sets))
                 if engine is not None:
-                    service.open(engine)
-                    metrics.engine.open(engine)
+                    current = CurrentEngine(engine, service.open, metrics.open)
                     await server.open_for_calls()
                     log_event(
                         _logger,
@@ -176,30 +170,57 @@ class Application:
                         bundle=engine.identity.bundle_digest,
                         seconds=round(time.perf_counter() - began, 3),
                     )
-                    await stop.wait()
-        finally:
-            reloading.cancel()
-            await server.drain(settings.drain_seconds)
-            if engine is not None:
-                # Whoever still waits is told UNAVAILABLE, which is worth more than a broken connection.
-                await engine.close(grace=0)
-            await server.stop()
+                    # What SIGHUP does, in this order.
+                    reloads = (self._bundle_reload(current, lambda: policy_sets, metrics).run,)
+                    async with reloading(told.reload, reloads):
+                        await _unless(told.stop, self._supervisor(current, server).run())
+                    await server.announce_stop()
+                    await asyncio.sleep(settings.drain_delay_seconds)
+            finally:
+                reading_again.cancel()
+                await server.drain(settings.drain_seconds)
+                if current is not None:
+                    # Whoever still waits is told UNAVAILABLE, which is worth more than a broken connection.
+                    await current.engine.close(grace=0, patience=LAST_PASS_SECONDS)
+                await server.stop()
         log_event(_logger, logging.INFO, "stopped")
 
     async def _start_engine(self, policy_sets: PolicySets) -> ServedEngine:
-        """Load the model and decide once with each policy set, so that no caller waits for a first time."""
-        folder = self._settings.model or await self._find_bundle()
+        """Load the model, test it and warm it up."""
+        folder = await self._bundle_folder()
         log_event(_logger, logging.INFO, "loading the model", folder=str(folder))
-        engine = await asyncio.to_thread(self._load_engine, folder, self._settings)
+        engine = await in_background(lambda: self._load_engine(folder, self._settings))
         try:
-            for name in policy_sets.names():
-                await _warm_up(engine, policy_sets.get(name))
-            if not policy_sets.names():
-                await _warm_up(engine, _WARM_UP_POLICIES)
+            await warm_up(engine, policy_sets, self_test=self._settings.self_test)
         except BaseException:
-            await engine.close(grace=0)
+            await engine.close(grace=0, patience=LAST_PASS_SECONDS)
             raise
         return engine
+
+    async def _bundle_folder(self) -> Path:
+        """Return where the bundle is; resolved, so that a link that is turned meanwhile does not mix two."""
+        return (self._settings.model or await self._find_bundle()).resolve()
+
+    def _supervisor(self, current: CurrentEngine, server: RpcServer) -> Supervisor:
+        return Supervisor(
+            current,
+            server,
+            failures=self._settings.unhealthy_after_failures,
+            forward_timeout=self._settings.forward_timeout_seconds or math.inf,
+        )
+
+    def _bundle_reload(
+        self, current: CurrentEngine, policy_sets: Callable[[], PolicySets], metrics: Metrics
+    ) -> BundleReload:
+        settings = self._settings
+        return BundleReload(
+            current,
+            Sources(self._bundle_folder, lambda folder: self._load_engine(folder, settings), policy_sets),
+            self_test=settings.self_test,
+            prefix_cache_bytes=settings.prefix_cache_mib * 2**20,
+            close_seconds=settings.max_deadline_seconds,
+            observe=metrics.bundle_reloads.count,
+        )
 
 
 def _protection(settings: Settings) -> Protection:
@@ -207,15 +228,6 @@ def _protection(settings: Settings) -> Protection:
     if settings.tls_certificate is not None and settings.tls_key is not None:
         certificates = CertificateFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     return Protection(certificates, settings.access)
-
-
-async def _warm_up(engine: ServedEngine, policy_set: PolicySet) -> None:
-    try:
-        await engine.decide(policy_set, _WARM_UP_MESSAGES)
-    except InvalidRequest as error:
-        raise UnservablePolicySet(
-            f"the policy set {policy_set.name!r} cannot be served with this model: {error}"
-        ) from error
 
 
 @contextmanager
@@ -233,29 +245,6 @@ def published(metrics: Metrics, address: Address | None) -> Iterator[None]:
         taken = address.with_port(server.port)
         log_event(_logger, logging.INFO, "serving metrics", address=str(taken), path=METRICS_PATH)
         yield
-
-
-@contextmanager
-def stop_signal() -> Iterator[asyncio.Event]:
-    """Give an event that the first SIGTERM or SIGINT sets. A second one ends the process at once."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def stop_once(signal_number: signal.Signals) -> None:
-        log_event(_logger, logging.INFO, "stopping", signal=signal_number.name)
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-        stop.set()
-
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop_once, number)
-    try:
-        yield stop
-    finally:
-        if not stop.is_set():
-            for number in STOP_SIGNALS:
-                loop.remove_signal_handler(number)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -36,6 +36,7 @@ class Settings:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     access: Path | None = None
+    self_test: bool = True
     provider: str = PROVIDER_NAMES[0]
     threads: int = 0
     max_prompt_tokens: int = 4096
@@ -50,6 +51,9 @@ class Settings:
     decision_cache_seconds: float = 300.0
     max_message_bytes: int = 4 * 1024 * 1024
     stream_concurrency: int = 32
+    forward_timeout_seconds: float = 60.0
+    unhealthy_after_failures: int = 3
+    drain_delay_seconds: float = 0.0
     drain_seconds: float = 20.0
     log_format: LogFormat = LogFormat.AUTO
     log_level: str = "info"
@@ -231,6 +235,12 @@ FLAGS: tuple[Flag, ...] = (
         "YAML file of tokens, scopes and limits of callers, read again on change; without it, everyone may "
         "do everything but change policy sets",
     ),
+    Flag(
+        "self_test",
+        "",
+        _boolean,
+        "refuse a bundle that does not answer its fixed prompts as it did when it was exported",
+    ),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(
         "threads",
@@ -293,6 +303,25 @@ FLAGS: tuple[Flag, ...] = (
     # gRPC keeps its own limit, a multiple of this one, in 32 bits.
     Flag("max_message_bytes", "N", _whole_number(1024, 2**30 - 1), "largest request that is accepted"),
     Flag("stream_concurrency", "N", _whole_number(1, 65536), "requests of one stream decided at a time"),
+    Flag(
+        "forward_timeout_seconds",
+        "SECONDS",
+        _seconds,
+        "how long a forward pass of the model may take; after it health is NOT_SERVING and nobody is kept "
+        "waiting, after twice as long the server ends; 0 sets no bound",
+    ),
+    Flag(
+        "unhealthy_after_failures",
+        "N",
+        _whole_number(0, 2**20),
+        "failures of the model in a row after which health is NOT_SERVING until a probe succeeds; 0 is never",
+    ),
+    Flag(
+        "drain_delay_seconds",
+        "SECONDS",
+        _seconds,
+        "how long a stop still takes requests while health is NOT_SERVING, for load balancers to see it",
+    ),
     Flag("drain_seconds", "SECONDS", _seconds, "how long a stop waits for requests under way"),
     Flag("log_format", "FORMAT", _log_format, "json, text, or auto: text if standard error is a terminal"),
     Flag("log_level", "LEVEL", _one_of(("debug", "info", "warning", "error")), "least level that is logged"),

@@ -1,6 +1,7 @@
 """An engine without a model: decides for the first policy, and can be held or made to fail."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from archroute_server.engine.admission import AdmissionStatistics
@@ -10,13 +11,16 @@ from archroute_server.engine.decision_cache import DecisionCacheStatistics
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.prefix_cache import CacheStatistics
+from archroute_server.engine.self_test import SelfTestReport
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
+from archroute_server.engine.vitals import Vitals
 from archroute_server.router.conversation import rank
 from archroute_server.router.decision import Decision, Outcome, Ranked, fallback
 from archroute_server.router.message import Message
 from archroute_server.router.policy import OTHER, PolicySet
 
 PROBABILITY = 0.75
+HEALTHY = Vitals(failed_runs=0, failures_in_a_row=0, forward_seconds=0.0, stalled=False)
 
 
 class Hold:
@@ -34,6 +38,9 @@ class FakeEngine:
         self.decided: list[tuple[PolicySet, tuple[Message, ...]]] = []
         self.limits: list[TimeLimit] = []
         self.closed = asyncio.Event()
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._holds: dict[str, Hold] = {}
         self._failures: dict[str, Exception] = {}
         self._changes: dict[str, Callable[[Answer], Answer]] = {}
@@ -41,6 +48,13 @@ class FakeEngine:
         self.prefix_statistics = CacheStatistics(*[0] * 6)
         self.batch_statistics = BatchStatistics(*[0] * 8)
         self.decision_statistics = DecisionCacheStatistics(*[0] * 3)
+        self.vitals = HEALTHY
+        self.self_test: SelfTestReport | Exception | None = SelfTestReport(6, 0.01, 0.1)
+        self.probe_error: Exception | None = None
+        self.probes = 0
+        self.abandoned = 0
+        self.hangs = False
+        """Whether a forward pass is still running after the engine was closed."""
 
     def hold(self, text: str) -> Hold:
         """Let decisions on conversations that end with `text` wait."""
@@ -63,11 +77,17 @@ class FakeEngine:
         limit: TimeLimit = UNLIMITED,
     ) -> Answer:
         self.limits.append(limit)
+        self._active += 1
+        self._idle.clear()
         try:
             async with within(limit):
                 return await self._decide(policies, messages, min_probability)
         except DecideByMissed as missed:
             return _fallback(policies, missed.reason)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
 
     async def _decide(
         self, policies: PolicySet, messages: Sequence[Message], min_probability: float
@@ -84,8 +104,26 @@ class FakeEngine:
         answer = _answer(policies, min_probability)
         return self._changes.get(text, lambda unchanged: unchanged)(answer)
 
-    async def close(self, grace: float) -> None:
+    async def run_self_test(self) -> SelfTestReport | None:
+        if isinstance(self.self_test, Exception):
+            raise self.self_test
+        return self.self_test
+
+    async def probe(self) -> None:
+        self.probes += 1
+        if self.probe_error is not None:
+            raise self.probe_error
+
+    def abandon(self) -> int:
+        self.abandoned += 1
+        return 0
+
+    async def close(self, grace: float, patience: float | None = None) -> bool:
+        # As the real one, which answers those who are here before it is closed.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace)
         self.closed.set()
+        return not self.hangs
 
     async def _wait(self, hold: Hold) -> None:
         hold.started.set()

@@ -77,6 +77,15 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "The caller sends more than its `requests_per_second`",
         "Try again after the time that the error names",
     ),
+    "MODEL_FAILED": (
+        "Running the model raised an error. The message holds an id, and the server's log has the same id",
+        "Go on without a decision, or ask another server",
+    ),
+    "MODEL_OUTPUT_INVALID": ("The model gave something that is no number. As above", "As above"),
+    "MODEL_STALLED": (
+        "A run of the model takes longer than `--forward-timeout-seconds`, and nobody is kept waiting for it",
+        "Send the request to another server",
+    ),
     "INTERNAL": ("A defect. The message holds an id, and the server's log has the same id", "Report it"),
 }
 # For statuses that gRPC itself gives, without a reason.

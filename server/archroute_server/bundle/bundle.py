@@ -38,6 +38,20 @@ def open_bundle(folder: Path) -> Bundle:
 
     Raises `BundleError` naming what is missing, altered, or of a version that is not understood.
     """
+    manifest, digest = read_manifest(folder)
+    for name in (GRAPH_FILE, TOKENIZER_FILE):
+        if name not in manifest.files:
+            raise BundleError(f"{folder / MANIFEST_FILE} lists no {name}; export the checkpoint again")
+    for name in manifest.files:
+        _verify(folder, name, manifest)
+    return Bundle(folder, manifest, digest)
+
+
+def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Return the manifest in `folder` and its digest, without a look at the other files.
+
+    Raises `BundleError` if there is none, or none that is understood.
+    """
     path = folder / MANIFEST_FILE
     try:
         content = path.read_bytes()
@@ -48,13 +62,7 @@ def open_bundle(folder: Path) -> Bundle:
         ) from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-    manifest = Manifest.decode(content, str(path))
-    for name in (GRAPH_FILE, TOKENIZER_FILE):
-        if name not in manifest.files:
-            raise BundleError(f"{path} lists no {name}; export the checkpoint again")
-    for name in manifest.files:
-        _verify(folder, name, manifest)
-    return Bundle(folder, manifest, digest_of(content))
+    return Manifest.decode(content, str(path)), digest_of(content)
 
 
 def _verify(folder: Path, name: str, manifest: Manifest) -> None:

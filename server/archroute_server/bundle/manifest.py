@@ -95,6 +95,50 @@ class ParityReport(_Part, frozen=True):
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
+class FixedPolicy(_Part, frozen=True):
+    """A policy of the self-test."""
+
+    name: str
+    description: str
+
+
+class FixedMessage(_Part, frozen=True):
+    """A message of the self-test."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class FixedPrompt(_Part, frozen=True):
+    """A conversation, and what the bundle said to it when it was exported.
+
+    `branches` holds, for each branch of the tree of answers, the natural logarithm of the probability of each
+    of its edges. `choice` and `probability` follow from them, and are there for people.
+    """
+
+    messages: list[FixedMessage]
+    prompt_sha256: str
+    """Of the prompt's token ids, each as four bytes, the least significant first."""
+    choice: str
+    probability: Share
+    branches: list[list[float]]
+
+
+class SelfTest(_Part, frozen=True):
+    """Fixed prompts with the bundle's own answers, by which a server knows the model again.
+
+    Prompts are made with `policies` and cut to `max_prompt_tokens`, whatever a server's settings are. A
+    difference is the largest one of a log probability in `branches`. `measured` is that between the graph and
+    the reference at the export, and `bound` what a server may differ from `branches`.
+    """
+
+    policies: Annotated[list[FixedPolicy], msgspec.Meta(min_length=1)]
+    max_prompt_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    prompts: Annotated[list[FixedPrompt], msgspec.Meta(min_length=1)]
+    measured: float
+    bound: Annotated[float, msgspec.Meta(gt=0)]
+
+
 class Calibration(_Part, frozen=True):
     """What `archroute calibrate` found: how the model's probabilities become those that hold.
 
@@ -129,7 +173,8 @@ class Calibration(_Part, frozen=True):
             raise BundleError(f"{path} is not a calibration: {error}") from error
 
 
-# Without `omit_defaults`, bundles that were never calibrated would change their bytes, and so their identity.
+# Without `omit_defaults`, bundles that were never calibrated, or have no self-test, would change their bytes,
+# and so their identity.
 class Manifest(_Part, frozen=True, omit_defaults=True):
     """The whole manifest. A bundle's identity is the digest of these bytes.
 
@@ -147,6 +192,8 @@ class Manifest(_Part, frozen=True, omit_defaults=True):
     files: dict[str, FileDigest]
     parity: ParityReport
     calibration: Calibration | None = None
+    self_test: SelfTest | None = None
+    """None in bundles of before there were self-tests."""
 
     def encode(self) -> bytes:
         """Return the manifest as indented JSON."""

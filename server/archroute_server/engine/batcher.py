@@ -1,12 +1,14 @@
 """Batcher: decides which requests the model runs for next, runs it, and hands out the results."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 
 from archroute_server.engine.decoder import Decoder
+from archroute_server.engine.errors import EngineClosed, ModelOutputInvalid, ModelStalled
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
 from archroute_server.engine.packed_row import Question
@@ -14,6 +16,8 @@ from archroute_server.engine.prefix_cache import MIN_PIECE, CacheStatistics, Pre
 from archroute_server.engine.request import Request, Settled
 from archroute_server.engine.request_queue import RequestQueue
 from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
+from archroute_server.engine.vitals import Vitals
+from archroute_server.engine.watched_model import WatchedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,18 @@ class Batcher:
     def __init__(self, model: Model, limits: Limits) -> None:
         self._limits = limits
         self._queue = RequestQueue()
+        self._model = WatchedModel(model)
+        self._running: Sequence[Request] = ()
         # Used by the inference thread alone.
-        self._decoder = Decoder(model, limits)
+        self._decoder = Decoder(self._model, limits)
         self._prefixes = PrefixCache(limits.prefix_cache_bytes)
         self._batches = 0
         self._requests = 0
         self._forward_passes = 0
         self._tokens = 0
         self._failed_batches = 0
+        self._failed_runs = 0
+        self._failures_in_a_row = 0
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
 
@@ -79,21 +87,52 @@ class Batcher:
         """What the prefix cache did so far."""
         return self._prefixes.statistics
 
+    @property
+    def vitals(self) -> Vitals:
+        """Whether the model runs."""
+        seconds = self._model.running_seconds
+        return Vitals(
+            failed_runs=self._failed_runs,
+            failures_in_a_row=self._failures_in_a_row,
+            forward_seconds=seconds,
+            stalled=seconds > self._limits.forward_timeout,
+        )
+
     def submit(self, question: Question, reusable: int, limit: TimeLimit = UNLIMITED) -> Future[Settled]:
         """Queue a question, the first `reusable` tokens of whose prompt are worth keeping.
 
         Cancelling what is returned takes it out of the queue; once it runs it cannot be cancelled. Raises
-        `EngineClosed`, and so does the future if the batcher is closed before the question's turn. If the
-        limit passes before, the future raises what `TimeLimit.passed` returns.
+        `ModelStalled`, and `EngineClosed`; the future raises the latter too if the batcher is closed before
+        the question's turn, and `ModelFailed`. If the limit passes before, the future raises what
+        `TimeLimit.passed` returns.
         """
+        if self.vitals.stalled:
+            raise ModelStalled
         request = Request(question, reusable, limit)
         self._queue.put(request)
         return request.future
 
-    def close(self) -> None:
-        """Finish the step that runs, and tell whoever still waits `EngineClosed`. Blocks until then."""
+    def abandon(self) -> int:
+        """Tell whoever waits, and whoever a forward pass runs for, `ModelStalled`; return how many they are.
+
+        The forward pass goes on, since nothing can end it, and what it gives is for the prefix cache alone.
+        """
+        return self._queue.fail(ModelStalled) + self._fail_running(ModelStalled)
+
+    def close(self, patience: float | None = None) -> bool:
+        """Finish the step that runs, and tell whoever still waits `EngineClosed`. Blocks until then.
+
+        With `patience`, blocks for so many seconds at most; whoever the step runs for is then told the same.
+        Returns whether the inference thread has ended.
+        """
         self._queue.close()
-        self._thread.join()
+        self._thread.join(patience)
+        if self._thread.is_alive():
+            self._fail_running(EngineClosed)
+        return not self._thread.is_alive()
+
+    def _fail_running(self, error: Callable[[], Exception]) -> int:
+        return sum(_tell(request, error()) for request in self._running)
 
     def _serve(self) -> None:
         try:
@@ -104,8 +143,9 @@ class Batcher:
             self._queue.close()
 
     def _step(self) -> None:
-        batch = self._schedule()
+        batch = self._running = self._schedule()
         results = self._run(batch)
+        self._running = ()
         self._settle(batch, results)
 
     def _schedule(self) -> list[Request]:
@@ -155,7 +195,12 @@ class Batcher:
         try:
             return self._decide(batch)
         except Exception as error:  # noqa: BLE001 - told to whoever asked
+            self._failed_runs += 1
+            if isinstance(error, ModelOutputInvalid):
+                # Keys and values that were cached are all that it may share with the requests to come.
+                self._prefixes.clear()
             if len(batch) == 1:
+                self._failures_in_a_row += 1
                 return [error]
         # One by one, since what is wrong with one request, or too much at once, must not fail them all.
         self._failed_batches += 1
@@ -174,6 +219,7 @@ class Batcher:
                 reusable = request.question.prompt[: request.reusable]
                 self._prefixes.insert(reusable, result.cache, result.offset)
         seconds = time.perf_counter() - started
+        self._failures_in_a_row = 0
         self._batches += 1
         self._requests += len(batch)
         self._forward_passes += decoded[0].forward_passes
@@ -185,10 +231,18 @@ class Batcher:
 
     def _settle(self, batch: Sequence[Request], results: Sequence[Settled | Exception]) -> None:
         for request, result in zip(batch, results, strict=True):
-            if isinstance(result, Exception):
-                request.future.set_exception(result)
-            else:
-                request.future.set_result(result)
+            _tell(request, result)
+
+
+def _tell(request: Request, result: Settled | Exception) -> bool:
+    """Say what became of a request, and whether it was not told before: a slow one may be given up."""
+    with contextlib.suppress(InvalidStateError):
+        if isinstance(result, Exception):
+            request.future.set_exception(result)
+        else:
+            request.future.set_result(result)
+        return True
+    return False
 
 
 def _readable(request: Request) -> int:

@@ -26,16 +26,22 @@ from archroute_server.engine.packed_row import Question
 from archroute_server.engine.prefix_cache import CacheStatistics
 from archroute_server.engine.recent_prompts import RecentPrompt, RecentPrompts, question_digest
 from archroute_server.engine.request import Settled
+from archroute_server.engine.self_test import SelfTest, SelfTestReport
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
+from archroute_server.engine.vitals import Vitals
 from archroute_server.router.answer import answer_trie
 from archroute_server.router.decision import Decision, Rows, decide, fallback, greedy_answer
 from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
-from archroute_server.router.message import Message
-from archroute_server.router.policy import PolicySet
+from archroute_server.router.message import Message, Role
+from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.trie import AnswerTrie
 
 # Layouts are a few hundred kilobytes at 500 policies; inline policies make one each.
 _LAYOUTS_KEPT = 64
+
+# What a model is asked to find out whether it runs, where its bundle brings nothing to ask.
+PROBE_POLICIES = PolicySet("", (Policy("probe", "Requests that check whether the model runs."),))
+PROBE_MESSAGES = (Message(Role.USER, "Does the model run?"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,16 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, encoder: PromptEncoder, end_of_turn: int, identity: Identity, limits: Limits
+        self,
+        model: Model,
+        encoder: PromptEncoder,
+        end_of_turn: int,
+        identity: Identity,
+        limits: Limits,
+        self_test: SelfTest | None = None,
     ) -> None:
         self.identity = identity
+        self._self_test = self_test
         self._encoder = encoder
         self._end_of_turn = end_of_turn
         self._tokenizing = ThreadPoolExecutor(1, "tokenize")
@@ -111,6 +124,11 @@ class Engine:
         """What the decision cache did so far."""
         return self._decisions.statistics
 
+    @property
+    def vitals(self) -> Vitals:
+        """Whether the model runs; any thread may ask."""
+        return self._batcher.vitals
+
     async def decide(
         self,
         policies: PolicySet,
@@ -125,7 +143,7 @@ class Engine:
         pass that has begun is finished. What was decided a moment ago is answered whatever is under way.
 
         Raises `InvalidRequest` for a conversation that cannot be decided, `DeadlineExceeded`, `QueueFull`,
-        `DeadlineUnreachable` and `EngineClosed`.
+        `DeadlineUnreachable`, `ModelFailed`, `ModelStalled` and `EngineClosed`.
         """
         digest = question_digest(policies.revision, messages)
         work = _Work(policies, messages, min_probability, limit, digest)
@@ -150,16 +168,39 @@ class Engine:
             prepared = await self._tokenize(policies, messages)
             return prepared.layout.trie, (await self._infer(prepared, UNLIMITED)).branches
 
-    async def close(self, grace: float) -> None:
+    async def run_self_test(self) -> SelfTestReport | None:
+        """Ask the fixed prompts of the bundle; None if it has none.
+
+        Raises `SelfTestFailed`, `ModelFailed`, `ModelStalled` and `EngineClosed`.
+        """
+        return None if self._self_test is None else await self._self_test.run(self._ask)
+
+    async def probe(self) -> None:
+        """Find out whether the model runs, with the next of the fixed prompts, or one of its own.
+
+        Raises what `run_self_test` raises.
+        """
+        if self._self_test is None:
+            await self.read_branches(PROBE_POLICIES, PROBE_MESSAGES)
+        else:
+            await self._self_test.run_next(self._ask)
+
+    def abandon(self) -> int:
+        """Tell everyone who waits for the model, which has stalled, `ModelStalled`; return how many."""
+        return self._batcher.abandon()
+
+    async def close(self, grace: float, patience: float | None = None) -> bool:
         """Take no more requests, answer those that are here within `grace` seconds, then stop.
 
-        Requests that are still queued then raise `EngineClosed`. The forward pass that runs is finished.
+        Requests that are still queued then raise `EngineClosed`. The forward pass that runs is finished, or
+        given up after `patience` seconds: then the requests that it runs for raise the same. Returns whether
+        it was finished, so that nothing of the engine runs any more.
         """
         self._closed = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), grace)
         await asyncio.to_thread(self._tokenizing.shutdown, wait=True, cancel_futures=True)
-        await asyncio.to_thread(self._batcher.close)
+        return await asyncio.to_thread(self._batcher.close, patience)
 
     def _recall_at_once(self, work: _Work) -> Answer | None:
         """Answer from the decision cache if the same question was decided a moment ago."""
@@ -245,6 +286,10 @@ class Engine:
                 raise
             # Nobody cancelled this task, so the thread was shut down with the work still queued.
             raise EngineClosed from None
+
+    async def _ask(self, question: Question, reusable: int) -> Rows:
+        with self._under_way():
+            return (await asyncio.wrap_future(self._batcher.submit(question, reusable))).branches
 
     async def _infer(self, prepared: _Prepared, limit: TimeLimit) -> Settled:
         """Let the model run; cancelling takes the request out of the queue."""

@@ -3,6 +3,9 @@
 Exception
 ├── EngineClosed              it is stopping
 ├── DeadlineExceeded          it was not decided in time
+├── ModelFailed               running the model raised an error
+│   └── ModelOutputInvalid    it gave something that is no number
+├── ModelStalled              a forward pass of the model does not come to an end
 └── Overloaded
     ├── QueueFull             too much is under way
     └── DeadlineUnreachable   what is under way takes too long for this one
@@ -21,6 +24,27 @@ class DeadlineExceeded(Exception):
 
     def __init__(self) -> None:
         super().__init__("the deadline passed before there was a decision; allow more time, or ask for less")
+
+
+class ModelFailed(Exception):
+    """The model could not be run for this request; the cause says why. Others are not concerned."""
+
+    def __init__(self, message: str = "the model failed while it decided this request") -> None:
+        super().__init__(message)
+
+
+class ModelOutputInvalid(ModelFailed):
+    """The model gave logits that are not finite, so nothing was decided."""
+
+    def __init__(self) -> None:
+        super().__init__("the model's answer to this request holds values that are no numbers")
+
+
+class ModelStalled(Exception):
+    """A forward pass takes longer than one may, and those behind it are not kept waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__("the model does not respond; send the request to another server")
 
 
 class Overloaded(Exception):

@@ -1,5 +1,6 @@
 """Limits: what bounds the engine's work and memory."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -31,3 +32,5 @@ class Limits:
     decision_cache_entries: int = 0
     """Decisions kept to be given again to exactly the same prompt; 0 keeps none."""
     decision_cache_seconds: float = 300.0
+    forward_timeout: float = math.inf
+    """Seconds that a forward pass may take until the model counts as stalled."""

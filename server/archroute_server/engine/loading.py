@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from archroute_server.bundle.bundle import open_bundle
+from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.bundle.errors import BundleError
 from archroute_server.engine.engine import Engine
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
+from archroute_server.engine.self_test import SelfTest
 from archroute_server.router.encoder import PromptEncoder
+from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
@@ -51,7 +53,8 @@ def load_engine(
     provider, and the shapes that it runs best, are the provider's.
 
     Raises `BundleError` for a bundle that is incomplete, altered or not understood, and `RuntimeLoadError`
-    for a provider or graph that does not load and for limits that the model is too small for.
+    for a provider or graph that does not load and for limits that the model is too small for, and
+    `SelfTestFailed` if prompts are not written as they were when the bundle was exported.
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
@@ -74,8 +77,23 @@ def load_engine(
         raise BundleError(f"{folder}: {error}; install a newer archroute") from error
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
+    self_test = _self_test(bundle, encoder)
     load = OptimumSession if manifest.exporter == "optimum" else Session
     session = load(bundle.graph, manifest.model, chosen, threads)
     temperature = manifest.calibration.temperature if manifest.calibration else None
     identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature, manifest.precision)
-    return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits)
+    return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits, self_test)
+
+
+def _self_test(bundle: Bundle, encoder: PromptEncoder) -> SelfTest | None:
+    """Make the bundle's fixed prompts ready, as they are whatever the settings."""
+    recorded = bundle.manifest.self_test
+    if recorded is None:
+        return None
+    fixed = PromptEncoder(encoder.variant, encoder.frame, encoder.tokenizer, recorded.max_prompt_tokens)
+    try:
+        return SelfTest(recorded, fixed, bundle.manifest.prompt.end_of_turn)
+    except InvalidRequest as error:
+        raise BundleError(
+            f"{bundle.folder}: the manifest's self-test cannot be asked: {error}; export the checkpoint again"
+        ) from error

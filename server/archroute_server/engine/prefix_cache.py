@@ -126,6 +126,13 @@ class PrefixCache:
         self._touch(path)
         self._evict()
 
+    def clear(self) -> None:
+        """Forget everything. Not to be called inside a `match` block."""
+        self._evictions += len(self._recency)
+        self._root = _Node(None, (), None)
+        self._recency.clear()
+        self._held = 0
+
     def _longest(self, tokens: Sequence[int], limit: int) -> list[tuple[_Node, int]]:
         """Follow `tokens` as far as it is worth while."""
         way = self._walk(tokens, limit, MIN_PIECE)

@@ -84,11 +84,17 @@ class RequestQueue:
         """Take no more requests; those that wait raise `EngineClosed`."""
         with self._changed:
             self._closed = True
-            left, self._requests = self._requests, []
             self._changed.notify_all()
-        for request in left:
-            if request.future.set_running_or_notify_cancel():
-                request.future.set_exception(EngineClosed())
+        self.fail(EngineClosed)
+
+    def fail(self, error: Callable[[], Exception]) -> int:
+        """Take out those that wait, tell each what `error` makes, and return how many they were."""
+        with self._changed:
+            left, self._requests = self._requests, []
+        told = [request for request in left if request.future.set_running_or_notify_cancel()]
+        for request in told:
+            request.future.set_exception(error())
+        return len(told)
 
     def _drop_cancelled(self, request: Request, future: Future[Settled]) -> None:
         """Take a cancelled request out, unless whoever else took it out has counted it."""

@@ -13,6 +13,7 @@ from archroute_server.engine.batcher import BatchStatistics
 from archroute_server.engine.decision_cache import DecisionCacheStatistics
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.prefix_cache import CacheStatistics
+from archroute_server.engine.vitals import Vitals
 
 
 class MeasuredEngine(Protocol):
@@ -38,9 +39,16 @@ class MeasuredEngine(Protocol):
     def decision_statistics(self) -> DecisionCacheStatistics:
         """What the decision cache did so far."""
 
+    @property
+    def vitals(self) -> Vitals:
+        """Whether the model runs."""
+
 
 class EngineCollector(Collector):
-    """Gives the statistics of the engine from `open` on, and nothing before."""
+    """Gives the statistics of the engine from `open` on, and nothing before.
+
+    Its counters begin at 0 again with an engine that takes the place of another, as they do with a process.
+    """
 
     def __init__(self) -> None:
         self._engine: MeasuredEngine | None = None
@@ -62,6 +70,7 @@ class EngineCollector(Collector):
         yield from _admission(engine.admission_statistics)
         yield from _queue(engine.batch_statistics)
         yield from _batches(engine.batch_statistics)
+        yield from _vitals(engine.vitals)
         yield from _prefix_cache(engine.prefix_statistics)
         yield from _decision_cache(engine.decision_statistics)
 
@@ -138,6 +147,24 @@ def _batches(statistics: BatchStatistics) -> Iterator[Metric]:
         "archroute_failed_batches",
         "Runs for several requests that failed, which were then decided one by one.",
         statistics.failed_batches,
+    )
+
+
+def _vitals(vitals: Vitals) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "archroute_failed_runs",
+        "Runs of the model that raised an error or gave no numbers, for one request or several.",
+        vitals.failed_runs,
+    )
+    yield GaugeMetricFamily(
+        "archroute_model_failures_in_a_row",
+        "How many of the last runs failed; --unhealthy-after-failures bounds them.",
+        vitals.failures_in_a_row,
+    )
+    yield GaugeMetricFamily(
+        "archroute_model_stalled",
+        "1 while a forward pass runs for longer than --forward-timeout-seconds, else 0.",
+        vitals.stalled,
     )
 
 

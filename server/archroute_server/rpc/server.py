@@ -35,7 +35,7 @@ _CHANNEL_OPTIONS = (
 
 
 class RpcServer:
-    """A gRPC server whose health is NOT_SERVING until `open_for_calls` and again from `drain` on."""
+    """A gRPC server whose health is SERVING between `open_for_calls` and `close_for_calls` or `drain`."""
 
     def __init__(
         self,
@@ -104,14 +104,22 @@ class RpcServer:
         """Report SERVING."""
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
+    async def close_for_calls(self) -> None:
+        """Report NOT_SERVING, and go on answering those who call all the same."""
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def announce_stop(self) -> None:
+        """Report NOT_SERVING for good, and go on answering until `drain`."""
+        self._serving = False
+        await self._health.enter_graceful_shutdown()
+
     async def drain(self, seconds: float) -> None:
         """Report NOT_SERVING, refuse new calls, and wait at most `seconds` for those under way.
 
         The address stays open meanwhile, so that a new call is told UNAVAILABLE: once gRPC itself stops, what
         arrives on an old connection can be told CANCELLED, which callers take for their own doing.
         """
-        self._serving = False
-        await self._health.enter_graceful_shutdown()
+        await self.announce_stop()
         self._service.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -61,7 +61,7 @@ class RouterService:
         """Set once no further requests are taken."""
 
     def open(self, engine: DecidingEngine) -> None:
-        """Decide requests with `engine` from now on."""
+        """Decide requests with `engine` from now on; those under way are answered by the one before."""
         self._engine = engine
 
     def stop(self) -> None:
@@ -79,13 +79,15 @@ class RouterService:
         """
         if self.stopping.is_set():
             raise ServerStopping
-        if self._engine is None:
+        # One engine for the whole request: another may take its place before this one has answered.
+        engine = self._engine
+        if engine is None:
             raise ServerStarting
         question = read_question(request, self._policy_sets)
         entry.add(policy_set=question.policies.name)
         entry.add_conversation(question.messages)
         try:
-            answer = await self._engine.decide(
+            answer = await engine.decide(
                 question.policies,
                 question.messages,
                 min_probability=question.min_probability,
@@ -94,7 +96,7 @@ class RouterService:
         except InvalidRequest as error:
             raise in_request_terms(error, request) from error
         entry.add_decision(_decided(answer, question.policies))
-        return write_response(answer, question, request, self._engine.identity, entry.elapsed())
+        return write_response(answer, question, request, engine.identity, entry.elapsed())
 
     def _limit(self, question: Question, entry: AccessEntry, remaining: float | None) -> TimeLimit:
         now = time.monotonic()

@@ -17,13 +17,19 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _logger = logging.getLogger(__name__)
 
+# How long before its deadline has passed here a caller may hang up because of it: the call's way, and what
+# gRPC rounds a timeout up by. From a second on it sends it in steps of up to 1 % (Timeout in grpc's
+# src/core/lib/transport/timeout_encoding.h).
+_EARLY_SECONDS = 0.05
+_ROUNDED_UP = 0.01
+
 
 async def settle(answer: Coroutine[Any, Any, R], entry: AccessEntry, context: Context) -> R | Failure:
     """Await `answer` and write the entry. An error becomes a `Failure`; being cancelled stays that."""
     try:
         response = await answer
     except asyncio.CancelledError:
-        entry.write(_cancellation_code(context).name)
+        entry.write(cancellation_code(entry.elapsed(), context.time_remaining()).name)
         raise
     except Exception as error:  # noqa: BLE001 - the last place where an error can be told to the caller
         return fail(error, entry)
@@ -49,9 +55,14 @@ def fail(error: Exception, entry: AccessEntry) -> Failure:
     return failure
 
 
-def _cancellation_code(context: Context) -> grpc.StatusCode:
-    """Tell a deadline from a caller that hung up: gRPC cancels the task for both."""
-    # None without a deadline, whatever the type hints of the package say.
-    remaining: float | None = context.time_remaining()
-    expired = remaining is not None and remaining <= 0
-    return grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
+def cancellation_code(elapsed: float, remaining: float | None) -> grpc.StatusCode:
+    """Tell a deadline from a caller that hung up: gRPC cancels the task for both.
+
+    `elapsed` and `remaining` are in seconds, the latter until the deadline as this end of the call knows it,
+    or None without one. A caller whose deadline passes hangs up too, and what it says arrives before the
+    deadline has passed here. So a caller that hangs up at the very end had a deadline that passed.
+    """
+    if remaining is None:
+        return grpc.StatusCode.CANCELLED
+    early = _EARLY_SECONDS + _ROUNDED_UP * (elapsed + remaining)
+    return grpc.StatusCode.DEADLINE_EXCEEDED if remaining <= early else grpc.StatusCode.CANCELLED

@@ -24,6 +24,9 @@ from archroute_server.engine.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
     EngineClosed,
+    ModelFailed,
+    ModelOutputInvalid,
+    ModelStalled,
     Overloaded,
     QueueFull,
 )
@@ -75,6 +78,9 @@ STATUS_RULES: Mapping[type[Exception], StatusRule] = {
     ScopeMissing: StatusRule(grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING"),
     CallerBusy: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_BUSY"),
     CallerTooFast: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_TOO_FAST"),
+    ModelFailed: StatusRule(grpc.StatusCode.INTERNAL, "MODEL_FAILED"),
+    ModelOutputInvalid: StatusRule(grpc.StatusCode.INTERNAL, "MODEL_OUTPUT_INVALID"),
+    ModelStalled: StatusRule(grpc.StatusCode.UNAVAILABLE, "MODEL_STALLED"),
 }
 """The errors that are made for callers. The message of any other exception never reaches one."""
 
@@ -85,8 +91,8 @@ INTERNAL = StatusRule(grpc.StatusCode.INTERNAL, "INTERNAL")
 class Failure:
     """An error as the caller sees it, small enough for a status.
 
-    `error_id` is set if the error was not foreseen: the message names it, and so must the log. `retry_after`
-    is in seconds, and set if the server can say when to try again.
+    `error_id` is set if the server is at fault: the message names it, and so must the log, which says more.
+    `retry_after` is in seconds, and set if the server can say when to try again.
     """
 
     rule: StatusRule
@@ -100,12 +106,20 @@ class Failure:
         """Look the error up in the table; what is not in it is an internal error with an id."""
         for error_class in type(error).__mro__:
             if (rule := STATUS_RULES.get(error_class)) is not None:
+                if rule.code is grpc.StatusCode.INTERNAL:
+                    return cls._internal(rule, str(error))
                 violations = error.violations if isinstance(error, InvalidRequest) else ()
                 message = shorten(str(error), MAX_MESSAGE_BYTES)
                 retry_after = error.retry_after if isinstance(error, Overloaded | CallerLimited) else None
                 return cls(rule, message, tuple(map(_bounded, violations)), retry_after=retry_after)
+        return cls._internal(INTERNAL, "internal error")
+
+    @classmethod
+    def _internal(cls, rule: StatusRule, message: str) -> "Failure":
         error_id = uuid.uuid4().hex
-        return cls(INTERNAL, f"internal error {error_id}; the server's log says more", error_id=error_id)
+        return cls(
+            rule, f"{message}: error {error_id}, of which the server's log says more", error_id=error_id
+        )
 
     def to_status(self) -> Status:
         """Return the status with its details: ErrorInfo always, BadRequest and RetryInfo where known."""

@@ -7,17 +7,16 @@ With more threads than the quota pays for, the kernel stops all of them for the 
     cgroup v1   /sys/fs/cgroup/cpu,cpuacct/<path>/cpu.cfs_quota_us "200000", or "-1" for any
                                                 /cpu.cfs_period_us "100000"
 
-<path> is in /proc/self/cgroup; a quota of each folder above holds too. See
-https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/scheduler/sched-bwc.html
+<path> is as `cgroups` has it, and a quota of each folder above holds too. See
+https://docs.kernel.org/scheduler/sched-bwc.html
 """
 
 import math
 import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
+from archroute_server.runtime.cgroups import CGROUPS, OWN_CGROUP, cgroup_folders, read_text
+
 CPUS = Path("/sys/devices/system/cpu")
 
 
@@ -31,29 +30,14 @@ def threads_in_quota(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP, cpus: Path
 
 def cpu_quota(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> float:
     """Return the quota of this process in CPUs; infinite without one, and where there are no cgroups."""
-    return min((_quota(folder) for folder in _folders(cgroups, own)), default=math.inf)
-
-
-def _folders(cgroups: Path, own: Path) -> Iterator[Path]:
-    """Name the folders that may hold a quota. Some need not exist: a container sees only its own part."""
-    for line in (_read(own) or "").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
-            mounts = [cgroups, cgroups / "unified"]
-        elif "cpu" in controllers.split(","):
-            mounts = [cgroups / controllers, cgroups / "cpu"]
-        else:
-            continue
-        relative = PurePosixPath(path.lstrip("/"))
-        for mount in mounts:
-            yield from (mount / folder for folder in (relative, *relative.parents))
+    return min((_quota(folder) for folder in cgroup_folders("cpu", cgroups, own)), default=math.inf)
 
 
 def _quota(folder: Path) -> float:
-    quota, period = (_read(folder / "cpu.max") or "").split() or ("max", "")
+    quota, period = (read_text(folder / "cpu.max") or "").split() or ("max", "")
     if not period:
-        quota = _read(folder / "cpu.cfs_quota_us") or "-1"
-        period = _read(folder / "cpu.cfs_period_us") or ""
+        quota = read_text(folder / "cpu.cfs_quota_us") or "-1"
+        period = read_text(folder / "cpu.cfs_period_us") or ""
     if quota in ("max", "-1") or not period:
         return math.inf
     return int(quota) / int(period)
@@ -62,11 +46,4 @@ def _quota(folder: Path) -> float:
 def _physical_cores(cpus: Path) -> int:
     """Count the cores that this process may use; threads of one core name the same siblings."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return len({_read(cpus / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in usable})
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
+    return len({read_text(cpus / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in usable})

@@ -3,6 +3,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from archroute.commands import CommandError
 from archroute_server import app
-from archroute_server.app import STOP_SIGNALS, Application, UnservablePolicySet
+from archroute_server.app import Application
 from archroute_server.bundle.errors import BundleError
 from archroute_server.config import Settings
+from archroute_server.engine.engine import PROBE_MESSAGES
+from archroute_server.engine.errors import ModelFailed
+from archroute_server.engine.self_test import SelfTestFailed
+from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS, end_at_once
+from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.policy_file import PolicyFileError
 from archroute_server.rpc.address import Address, PortInUse
@@ -37,12 +43,12 @@ policy_sets:
         description: Small talk.
 """
 
-WARM_UP_TEXT = app._WARM_UP_MESSAGES[0].text
+WARM_UP_TEXT = PROBE_MESSAGES[0].text
 
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, RELOAD_SIGNAL)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -101,6 +107,7 @@ async def test_a_life(settings: Settings, engine: FakeEngine, log: Log, stop: si
     assert events == [
         "listening, not ready yet",
         "loading the model",
+        "self-test passed",
         "ready",
         "request",
         "stopping",
@@ -161,19 +168,18 @@ async def test_a_request_under_way_is_answered_before_the_end(settings: Settings
 
 
 async def until_event_loop_saw_the_signal() -> None:
-    while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    while signal.getsignal(signal.SIGTERM) is not end_at_once:
         await asyncio.sleep(0)
 
 
-async def test_a_second_signal_ends_the_process(settings: Settings, engine: FakeEngine) -> None:
+async def test_a_second_signal_is_to_end_the_process(settings: Settings, engine: FakeEngine) -> None:
     hold = engine.hold(WARM_UP_TEXT)
     async with running(settings, lambda folder, settings: engine) as (task, _):
         await hold.started.wait()
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is not end_at_once
         signal.raise_signal(signal.SIGINT)
         await task
-    # The default action of both is to end the process.
-    assert {signal.getsignal(number) for number in STOP_SIGNALS} == {signal.SIG_DFL}
+    assert {signal.getsignal(number) for number in STOP_SIGNALS} == {end_at_once}
 
 
 async def test_a_stop_while_warming_up_closes_the_engine(
@@ -229,7 +235,7 @@ async def test_the_embedded_model_is_used_without_another(settings: Settings, en
         await until(channel, SERVING)
     signal.raise_signal(signal.SIGTERM)
     await task
-    assert loaded == [Path("embedded")]
+    assert loaded == [Path("embedded").resolve()]
 
 
 async def test_a_policy_set_that_does_not_work_is_named(settings: Settings, engine: FakeEngine) -> None:
@@ -237,6 +243,74 @@ async def test_a_policy_set_that_does_not_work_is_named(settings: Settings, engi
     with pytest.raises(UnservablePolicySet, match=r"'coding' cannot be served .* policies: take 9000 tokens"):
         await Application(settings, load_engine=lambda folder, settings: engine).run()
     assert engine.closed.is_set()
+
+
+async def test_a_model_that_cannot_decide_is_a_message_and_no_traceback(
+    settings: Settings, engine: FakeEngine
+) -> None:
+    failed = ModelFailed()
+    failed.__cause__ = RuntimeError("no kernel")
+    engine.fail(WARM_UP_TEXT, failed)
+    with pytest.raises(
+        ModelUnusable,
+        match=r"sha256:0123 cannot decide a first request: RuntimeError: no kernel\.",
+    ):
+        await Application(settings, load_engine=lambda folder, settings: engine).run()
+    assert engine.closed.is_set()
+    assert {ModelUnusable, SelfTestFailed, UnservablePolicySet} <= set(app.STARTUP_ERRORS)
+
+
+async def test_a_bundle_that_answers_otherwise_is_refused_unless_told(
+    settings: Settings, engine: FakeEngine, log: Log
+) -> None:
+    engine.self_test = SelfTestFailed("prompt 3 of 6")
+    with pytest.raises(SelfTestFailed, match="prompt 3 of 6"):
+        await Application(settings, load_engine=lambda folder, settings: engine).run()
+    assert engine.closed.is_set()
+    untested = FakeEngine()
+    untested.self_test = engine.self_test
+    async with running(replace(settings, self_test=False), lambda *_: untested) as (task, channel):
+        await until(channel, SERVING)
+        signal.raise_signal(signal.SIGTERM)
+        await task
+
+
+async def test_a_bundle_without_fixed_prompts_is_served_and_said_so(
+    settings: Settings, engine: FakeEngine, log: Log
+) -> None:
+    engine.self_test = None
+    async with running(settings, lambda folder, settings: engine) as (task, channel):
+        await until(channel, SERVING)
+        signal.raise_signal(signal.SIGTERM)
+        await task
+    (warning,) = [line for line in log.lines() if line["level"] == "warning"]
+    assert warning["event"].startswith("no self-test: the bundle was exported before")
+
+
+async def test_requests_are_taken_until_load_balancers_know(settings: Settings, engine: FakeEngine) -> None:
+    # So long that the test ends it, by cancelling, and not the clock.
+    slow = replace(settings, drain_delay_seconds=3600)
+    async with running(slow, lambda folder, settings: engine) as (task, channel):
+        await until(channel, SERVING)
+        signal.raise_signal(signal.SIGTERM)
+        await until(channel, NOT_SERVING)
+        route = channel.unary_unary(f"/{SERVICE_NAME}/Route")
+        assert await route(ask("hi").SerializeToString())
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert engine.closed.is_set()
+
+
+async def test_a_model_that_hangs_does_not_hold_up_the_stop(
+    settings: Settings, engine: FakeEngine, log: Log
+) -> None:
+    engine.hangs = True
+    async with running(settings, lambda folder, settings: engine) as (task, channel):
+        await until(channel, SERVING)
+        signal.raise_signal(signal.SIGTERM)
+        await task
+    assert log.lines("stopped")
 
 
 def refuse_to_load(folder: Path, settings: Settings) -> FakeEngine:

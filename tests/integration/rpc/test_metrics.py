@@ -16,9 +16,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from archroute.v1 import router_pb2
 from archroute.v1.router_pb2_grpc import RouterServiceStub
-from archroute_server.app import STOP_SIGNALS, Application
+from archroute_server.app import Application
 from archroute_server.config import Settings
 from archroute_server.engine.answer import Answer
+from archroute_server.lifecycle.signals import STOP_SIGNALS
 from archroute_server.router.decision import Outcome
 from archroute_server.rpc.address import Address, PortInUse
 from support.fake_engine import FakeEngine

@@ -10,31 +10,13 @@ from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
 from archroute_server.router.encoder import PromptEncoder
-from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
-from archroute_server.router.prompt import DEFAULT_VARIANT, PromptVariant
-from archroute_server.router.tokenizer import Tokenizer
-from support.checkpoints import tiny_tokenizer
 from support.engine_calls import IDENTITY
+from support.tiny_encoder import tiny_encoder
 
 
 @pytest.fixture(scope="module")
 def encoder() -> PromptEncoder:
-    tokenizer = Tokenizer(tiny_tokenizer())
-    start, end = (tokenizer.token_id(token) for token in ("<|im_start|>", "<|im_end|>"))
-    assert start is not None
-    assert end is not None
-    frame = ChatFrame(
-        (
-            SpecialToken(start, "<|im_start|>"),
-            Text("user\n"),
-            PromptHere(),
-            SpecialToken(end, "<|im_end|>"),
-            Text("\n"),
-            SpecialToken(start, "<|im_start|>"),
-            Text("assistant\n"),
-        )
-    )
-    return PromptEncoder(PromptVariant.load(DEFAULT_VARIANT), frame, tokenizer, budget=2048)
+    return tiny_encoder()[0]
 
 
 @pytest.fixture

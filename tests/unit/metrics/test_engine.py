@@ -7,6 +7,7 @@ from archroute_server.engine.batcher import BatchStatistics
 from archroute_server.engine.decision_cache import DecisionCacheStatistics
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.prefix_cache import CacheStatistics
+from archroute_server.engine.vitals import Vitals
 from archroute_server.metrics.engine import EngineCollector
 from support.fake_engine import FakeEngine
 from support.scrape import read_registry
@@ -36,6 +37,7 @@ def test_every_number_has_its_name() -> None:
         tokens_hit=11, tokens_missed=12, evictions=13, copied_bytes=14, held_bytes=15, nodes=16
     )
     engine.decision_statistics = DecisionCacheStatistics(hits=21, misses=22, entries=23)
+    engine.vitals = Vitals(failed_runs=41, failures_in_a_row=42, forward_seconds=43.0, stalled=True)
     registry = CollectorRegistry()
     collector = EngineCollector()
     registry.register(collector)
@@ -59,6 +61,9 @@ def test_every_number_has_its_name() -> None:
         "archroute_batch_tokens_total": 5,
         "archroute_failed_batches_total": 6,
         "archroute_queue_requests": 7,
+        "archroute_failed_runs_total": 41,
+        "archroute_model_failures_in_a_row": 42,
+        "archroute_model_stalled": 1,
         "archroute_prefix_cache_evictions_total": 13,
         "archroute_prefix_cache_copied_bytes_total": 14,
         "archroute_prefix_cache_bytes": 15,

@@ -32,6 +32,9 @@ SERVERS_REASONS = {
     "DEADLINE_EXCEEDED",
     "DEADLINE_UNREACHABLE",
     "INTERNAL",
+    "MODEL_FAILED",
+    "MODEL_OUTPUT_INVALID",
+    "MODEL_STALLED",
     "QUEUE_FULL",
     "SERVER_STARTING",
     "SERVER_STOPPING",
@@ -127,7 +130,7 @@ def test_a_stream_is_counted_beside_its_requests() -> None:
 
 
 def test_every_series_of_the_coverage_is_there_from_the_start() -> None:
-    (name,) = {name for name in observed().names() if "answers" in name}
+    (name,) = {name for name in observed().names() if "answers_total" in name}
     labels = {dict(pairs)["decided_by"] for found, pairs in observed().samples if found == name}
     assert labels == {each.value for each in DecidedBy}
 

@@ -66,6 +66,7 @@ def test_an_invalid_request_names_its_fields() -> None:
         (PolicySetNotFound("a", ["b"]), grpc.StatusCode.NOT_FOUND, "POLICY_SET_NOT_FOUND"),
         (EngineClosed(), grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
         (DeadlineExceeded(), grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+        (engine_errors.ModelStalled(), grpc.StatusCode.UNAVAILABLE, "MODEL_STALLED"),
         (rpc_errors.NoDefaultPolicySet(), grpc.StatusCode.FAILED_PRECONDITION, "NO_DEFAULT_POLICY_SET"),
         (rpc_errors.MessageTooLarge(2, 1), grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     ],
@@ -77,6 +78,25 @@ def test_an_error_without_fields(error: Exception, code: grpc.StatusCode, reason
     assert info.reason == reason
     assert not bad_request.field_violations
     assert not failure.error_id
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (engine_errors.ModelFailed(), "MODEL_FAILED", "the model failed"),
+        (engine_errors.ModelOutputInvalid(), "MODEL_OUTPUT_INVALID", "no numbers"),
+        (ValueError("secret"), "INTERNAL", "internal error"),
+    ],
+)
+def test_a_fault_of_the_server_has_an_id_to_look_for_in_its_log(
+    error: Exception, reason: str, words: str
+) -> None:
+    failure = Failure.of(error)
+    assert (failure.rule.code, failure.rule.reason) == (grpc.StatusCode.INTERNAL, reason)
+    assert words in failure.message
+    assert failure.error_id in failure.message
+    assert len(failure.error_id) == 32
+    assert "secret" not in failure.message
 
 
 def test_a_subclass_is_told_like_its_base() -> None:

@@ -41,6 +41,7 @@ VALUES = {
     "tls_key": ("server.key", Path("server.key")),
     "tls_client_ca": ("ca.pem", Path("ca.pem")),
     "access": ("access.yaml", Path("access.yaml")),
+    "self_test": ("true", True),
     "provider": ("cuda", "cuda"),
     "threads": ("3", 3),
     "max_prompt_tokens": ("2048", 2048),
@@ -55,6 +56,9 @@ VALUES = {
     "decision_cache_seconds": ("1.5", 1.5),
     "max_message_bytes": ("65536", 65536),
     "stream_concurrency": ("7", 7),
+    "forward_timeout_seconds": ("0", 0.0),
+    "unhealthy_after_failures": ("5", 5),
+    "drain_delay_seconds": ("2.5", 2.5),
     "drain_seconds": ("0.5", 0.5),
     "log_format": ("json", LogFormat.JSON),
     "log_level": ("debug", "debug"),
@@ -88,6 +92,11 @@ def test_settings_that_need_each_other(given: str, needed: str) -> None:
 def test_the_flag_wins() -> None:
     assert read("--threads", "2", ARCHROUTE_THREADS="3").threads == 2
     assert read("--no-log-message-text", ARCHROUTE_LOG_MESSAGE_TEXT="1").log_message_text is False
+
+
+def test_what_is_on_can_be_turned_off() -> None:
+    assert read("--no-self-test").self_test is False
+    assert read(ARCHROUTE_SELF_TEST="off").self_test is False
 
 
 def test_an_empty_variable_is_not_set() -> None:

@@ -1,0 +1,1 @@
+"""How the engine that decides comes, is watched, is replaced, and goes."""
