@@ -49,7 +49,8 @@ class AsyncRouter:
     ) -> None:
         """Opens no connection yet, and may be called where no event loop runs. See `archroute.Router`."""
         self._endpoint = Endpoint.checked(address, timeout, options)
-        self._selector = selector
+        self.selector = selector
+        """What `select` goes by; None if the client was built without."""
         self._credentials = credentials
         self._channel: grpc.aio.Channel | None = None
         self._stub: router_pb2_grpc.RouterServiceStub | None = None
@@ -192,9 +193,9 @@ class AsyncRouter:
         return self._stub
 
     def _checked_selector(self) -> Selector:
-        if self._selector is None:
+        if self.selector is None:
             raise invalid("selector", f"{type(self).__name__} needs one for select and report")
-        return self._selector
+        return self.selector
 
     async def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
         response = await self._call(self._methods().Route, request, timeout)
@@ -202,10 +203,15 @@ class AsyncRouter:
 
     async def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)
+        limit = grpc_timeout(seconds)
         try:
-            response = await method(request, timeout=grpc_timeout(seconds))
+            # Here too: gRPC's own timer wakes a thread, which wakes the event loop, which takes its time.
+            async with asyncio.timeout(limit):
+                response = await method(request, timeout=limit)
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error
+        except TimeoutError as error:
+            raise self._endpoint.late(seconds) from error
         # What grpc.aio gives for bytes that it cannot parse, where its twin raises.
         if response is None:
             raise ProtocolError(f"the answer from {self._endpoint.address} cannot be parsed")

@@ -59,7 +59,8 @@ class Router:
             InvalidRequestError: The address or the timeout is none.
         """
         self._endpoint = Endpoint.checked(address, timeout, options)
-        self._selector = selector
+        self.selector = selector
+        """What `select` goes by; None if the client was built without."""
         arguments = (self._endpoint.address, self._endpoint.channel_options)
         if credentials is None:
             self._channel = grpc.insecure_channel(*arguments)
@@ -234,9 +235,9 @@ class Router:
         return f"Router({self._endpoint.address!r})"
 
     def _checked_selector(self) -> Selector:
-        if self._selector is None:
+        if self.selector is None:
             raise invalid("selector", f"{type(self).__name__} needs one for select and report")
-        return self._selector
+        return self.selector
 
     def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
         response = self._call(self._stub.Route, request, timeout)
