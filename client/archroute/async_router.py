@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
@@ -16,11 +16,13 @@ from archroute.fields import checked_text, invalid
 from archroute.message import Conversation
 from archroute.policy import Policy, PolicySet, PolicySetSummary
 from archroute.request import RouteRequest, to_request
-from archroute.selection.needs import Needs
-from archroute.selection.selection import Selection
-from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
 from archroute.v1 import router_pb2, router_pb2_grpc
+
+if TYPE_CHECKING:
+    from archroute.selection.needs import Needs
+    from archroute.selection.selection import Selection
+    from archroute.selection.selector import Selector
 
 __all__ = ["AsyncRouter"]
 
@@ -45,7 +47,7 @@ class AsyncRouter:
         timeout: float = DEFAULT_TIMEOUT,
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[ChannelOption] = (),
-        selector: Selector | None = None,
+        selector: "Selector | None" = None,
     ) -> None:
         """Opens no connection yet, and may be called where no event loop runs. See `archroute.Router`."""
         self._endpoint = Endpoint.checked(address, timeout, options)
@@ -84,15 +86,18 @@ class AsyncRouter:
         self,
         messages: Conversation,
         *,
-        needs: Needs | None = None,
+        needs: "Needs | None" = None,
         key: str = "",
         policy_set: str | None = None,
         policies: Iterable[Policy | Mapping[str, object]] | None = None,
         min_probability: float = 0.0,
         timeout: float | None = None,
         strict: bool = False,
-    ) -> Selection:
+    ) -> "Selection":
         """Chooses the model to send a conversation to, and does not raise unless `strict`."""
+        # Late, as all of selecting; with a selector it is there already.
+        from archroute.selection.attempt import Attempt
+
         selector = self._checked_selector()
         attempt = selector.begin(
             messages,
@@ -104,7 +109,7 @@ class AsyncRouter:
             timeout=timeout,
             strict=strict,
         )
-        if isinstance(attempt, Selection):
+        if not isinstance(attempt, Attempt):
             return attempt
         try:
             decision = await self._decide(attempt.request, attempt.timeout)
@@ -117,7 +122,7 @@ class AsyncRouter:
 
     async def report(
         self,
-        selection: Selection,
+        selection: "Selection",
         *,
         reward: float | None = None,
         latency: float | None = None,
@@ -192,7 +197,7 @@ class AsyncRouter:
             self._stub = router_pb2_grpc.RouterServiceStub(self._channel)  # type: ignore[no-untyped-call]
         return self._stub
 
-    def _checked_selector(self) -> Selector:
+    def _checked_selector(self) -> "Selector":
         if self.selector is None:
             raise invalid("selector", f"{type(self).__name__} needs one for select and report")
         return self.selector
