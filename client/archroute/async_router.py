@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
@@ -16,12 +16,14 @@ from archroute.fields import checked_text, invalid
 from archroute.message import Conversation
 from archroute.policy import Policy, PolicySet, PolicySetSummary
 from archroute.request import RouteRequest, to_request
-from archroute.selection.needs import Needs
-from archroute.selection.selection import Selection
-from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
 from archroute.tls import Tls, to_credentials
 from archroute.v1 import router_pb2, router_pb2_grpc
+
+if TYPE_CHECKING:
+    from archroute.selection.needs import Needs
+    from archroute.selection.selection import Selection
+    from archroute.selection.selector import Selector
 
 __all__ = ["AsyncRouter"]
 
@@ -46,7 +48,7 @@ class AsyncRouter:
         timeout: float = DEFAULT_TIMEOUT,
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[ChannelOption] = (),
-        selector: Selector | None = None,
+        selector: "Selector | None" = None,
         tls: bool | Tls = False,
         token: str | None = None,
     ) -> None:
@@ -55,7 +57,8 @@ class AsyncRouter:
         self._endpoint = Endpoint.checked(
             address, timeout, options, token=token, encrypted=self._credentials is not None
         )
-        self._selector = selector
+        self.selector = selector
+        """What `select` goes by; None if the client was built without."""
         self._channel: grpc.aio.Channel | None = None
         self._stub: router_pb2_grpc.RouterServiceStub | None = None
         self._closed = False
@@ -88,15 +91,18 @@ class AsyncRouter:
         self,
         messages: Conversation,
         *,
-        needs: Needs | None = None,
+        needs: "Needs | None" = None,
         key: str = "",
         policy_set: str | None = None,
         policies: Iterable[Policy | Mapping[str, object]] | None = None,
         min_probability: float = 0.0,
         timeout: float | None = None,
         strict: bool = False,
-    ) -> Selection:
+    ) -> "Selection":
         """Chooses the model to send a conversation to, and does not raise unless `strict`."""
+        # Late, as all of selecting; with a selector it is there already.
+        from archroute.selection.attempt import Attempt
+
         selector = self._checked_selector()
         attempt = selector.begin(
             messages,
@@ -108,7 +114,7 @@ class AsyncRouter:
             timeout=timeout,
             strict=strict,
         )
-        if isinstance(attempt, Selection):
+        if not isinstance(attempt, Attempt):
             return attempt
         try:
             decision = await self._decide(attempt.request, attempt.timeout)
@@ -121,7 +127,7 @@ class AsyncRouter:
 
     async def report(
         self,
-        selection: Selection,
+        selection: "Selection",
         *,
         reward: float | None = None,
         latency: float | None = None,
@@ -198,10 +204,10 @@ class AsyncRouter:
             self._stub = router_pb2_grpc.RouterServiceStub(self._channel)  # type: ignore[no-untyped-call]
         return self._stub
 
-    def _checked_selector(self) -> Selector:
-        if self._selector is None:
+    def _checked_selector(self) -> "Selector":
+        if self.selector is None:
             raise invalid("selector", f"{type(self).__name__} needs one for select and report")
-        return self._selector
+        return self.selector
 
     async def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
         response = await self._call(self._methods().Route, request, timeout)
@@ -209,10 +215,15 @@ class AsyncRouter:
 
     async def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)
+        limit = grpc_timeout(seconds)
         try:
-            response = await method(request, timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata)
+            # Here too: gRPC's own timer wakes a thread, which wakes the event loop, which takes its time.
+            async with asyncio.timeout(limit):
+                response = await method(request, timeout=limit, metadata=self._endpoint.metadata)
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error
+        except TimeoutError as error:
+            raise self._endpoint.late(seconds) from error
         # What grpc.aio gives for bytes that it cannot parse, where its twin raises.
         if response is None:
             raise ProtocolError(f"the answer from {self._endpoint.address} cannot be parsed")

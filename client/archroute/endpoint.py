@@ -11,7 +11,7 @@ from archroute.bearer_token import Metadata, authorization
 from archroute.errors import ArchrouteError
 from archroute.fields import checked_text, invalid, kind_of
 from archroute.retries import SERVICE_CONFIG
-from archroute.status import call_failure
+from archroute.status import Failure, call_failure
 from archroute.version import __version__
 
 __all__ = ["DEFAULT_ADDRESS", "DEFAULT_TIMEOUT", "ChannelOption", "Endpoint", "grpc_timeout"]
@@ -96,6 +96,10 @@ class Endpoint:
     def error(self, error: grpc.RpcError, seconds: float) -> ArchrouteError:
         """The error to raise for a call that failed."""
         return call_failure(error).error(self.address, seconds)
+
+    def late(self, seconds: float) -> ArchrouteError:
+        """The error to raise for a call whose time is over, before gRPC says so."""
+        return Failure(grpc.StatusCode.DEADLINE_EXCEEDED).error(self.address, seconds)
 
 
 def grpc_timeout(seconds: float) -> float | None:

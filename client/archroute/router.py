@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
@@ -15,12 +15,14 @@ from archroute.fields import checked_text, invalid
 from archroute.message import Conversation
 from archroute.policy import Policy, PolicySet, PolicySetSummary
 from archroute.request import RouteRequest, to_request
-from archroute.selection.needs import Needs
-from archroute.selection.selection import Selection
-from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
 from archroute.tls import Tls, to_credentials
 from archroute.v1 import router_pb2, router_pb2_grpc
+
+if TYPE_CHECKING:
+    from archroute.selection.needs import Needs
+    from archroute.selection.selection import Selection
+    from archroute.selection.selector import Selector
 
 __all__ = ["Router"]
 
@@ -44,7 +46,7 @@ class Router:
         timeout: float = DEFAULT_TIMEOUT,
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[ChannelOption] = (),
-        selector: Selector | None = None,
+        selector: "Selector | None" = None,
         tls: bool | Tls = False,
         token: str | None = None,
     ) -> None:
@@ -69,7 +71,8 @@ class Router:
         self._endpoint = Endpoint.checked(
             address, timeout, options, token=token, encrypted=credentials is not None
         )
-        self._selector = selector
+        self.selector = selector
+        """What `select` goes by; None if the client was built without."""
         arguments = (self._endpoint.address, self._endpoint.channel_options)
         if credentials is None:
             self._channel = grpc.insecure_channel(*arguments)
@@ -117,14 +120,14 @@ class Router:
         self,
         messages: Conversation,
         *,
-        needs: Needs | None = None,
+        needs: "Needs | None" = None,
         key: str = "",
         policy_set: str | None = None,
         policies: Iterable[Policy | Mapping[str, object]] | None = None,
         min_probability: float = 0.0,
         timeout: float | None = None,
         strict: bool = False,
-    ) -> Selection:
+    ) -> "Selection":
         """Chooses the model to send a conversation to.
 
         Whatever happens to the router, or is wrong with the request, there is a selection: of the declared
@@ -145,6 +148,9 @@ class Router:
                 failed, was not asked, or no model fits. If the router says that no policy fits, that is no
                 failure.
         """
+        # Late, as all of selecting; with a selector it is there already.
+        from archroute.selection.attempt import Attempt
+
         selector = self._checked_selector()
         attempt = selector.begin(
             messages,
@@ -156,7 +162,7 @@ class Router:
             timeout=timeout,
             strict=strict,
         )
-        if isinstance(attempt, Selection):
+        if not isinstance(attempt, Attempt):
             return attempt
         try:
             decision = self._decide(attempt.request, attempt.timeout)
@@ -169,7 +175,7 @@ class Router:
 
     def report(
         self,
-        selection: Selection,
+        selection: "Selection",
         *,
         reward: float | None = None,
         latency: float | None = None,
@@ -245,10 +251,10 @@ class Router:
     def __repr__(self) -> str:
         return f"Router({self._endpoint.address!r})"
 
-    def _checked_selector(self) -> Selector:
-        if self._selector is None:
+    def _checked_selector(self) -> "Selector":
+        if self.selector is None:
             raise invalid("selector", f"{type(self).__name__} needs one for select and report")
-        return self._selector
+        return self.selector
 
     def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
         response = self._call(self._stub.Route, request, timeout)

@@ -14,6 +14,7 @@ from archroute.selection.counters import Counters, CountersSnapshot
 from archroute.selection.model import Model, Price
 from archroute.selection.model_map import ModelMap, PolicyModels
 from archroute.selection.needs import Needs
+from archroute.selection.provider import Provider
 from archroute.selection.reasons import SelectionOutcome, SelectionReason
 from archroute.selection.rewards import MemoryRewards, Rewards, RewardStore
 from archroute.selection.selection import Selection
@@ -34,6 +35,7 @@ __all__ = [
     "Needs",
     "PolicyModels",
     "Price",
+    "Provider",
     "RewardStore",
     "Rewards",
     "Selection",

@@ -23,26 +23,26 @@ class Chooser:
 
     def __init__(
         self,
-        models: ModelMap,
         rewards: RewardStore,
         counters: Counters,
         *,
         exploration: float,
         rng: random.Random,
     ) -> None:
-        self._models = models
         self._rewards = rewards
         self._latencies = Latencies()
         self._counters = counters
         self._exploration = exploration
         self._rng = rng
 
-    def order(self, policy: str, models: tuple[Model, ...], key: str, needs: Needs) -> tuple[Model, ...]:
+    def order(
+        self, model_map: ModelMap, policy: str, models: tuple[Model, ...], key: str, needs: Needs
+    ) -> tuple[Model, ...]:
         """The models, at least one, as they should be tried."""
-        entry = self._models.entry(policy)
+        entry = model_map.entry(policy)
         salt = entry.experiment or policy
         choice = Choice(models, policy, key, needs, entry.weights, salt)
-        match self._models.strategy_of(policy):
+        match model_map.strategy_of(policy):
             case Strategy.RANKED:
                 return models
             case Strategy.WEIGHTED:

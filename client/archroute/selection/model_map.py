@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from archroute.errors import ModelMapError
 from archroute.selection.model import Model
+from archroute.selection.provider import Provider, is_web_address
 from archroute.selection.strategies.strategy import Strategy
 
 __all__ = ["ModelMap", "PolicyModels"]
@@ -29,13 +31,14 @@ class PolicyModels:
 
 
 class ModelMap:
-    """Models by name, the default ones, and what is special about some policies."""
+    """Models by name, the default ones, their providers, and what is special about some policies."""
 
     def __init__(
         self,
         default: str | Iterable[str],
         *,
         models: Iterable[Model] = (),
+        providers: Iterable[Provider] = (),
         policies: Mapping[str, PolicyModels] | None = None,
         strategy: Strategy = Strategy.RANKED,
     ) -> None:
@@ -45,11 +48,13 @@ class ModelMap:
             default: The names of one or several models, the preferred one first: where a conversation goes if
                 no policy fits or the router fails. They need not be among `models`.
             models: What is known of models. One that no entry describes can still be chosen by its name.
+            providers: How the APIs of models are reached, for `archroute.openai`. Nothing else needs them.
             policies: By name.
             strategy: For policies that have none of their own.
 
         Raises:
-            ModelMapError: There is no default, a model is there twice, or a number is out of its range.
+            ModelMapError: There is no default, a model or a provider is there twice, a number is out of its
+                range, or a base URL is none.
         """
         names = (default,) if isinstance(default, str) else tuple(default)
         if not names or not all(names):
@@ -60,6 +65,12 @@ class ModelMap:
             if model.name in self._models:
                 raise ModelMapError(f"models: {model.name!r} is there twice")
             self._models[model.name] = model
+        self._providers: dict[str, Provider] = {}
+        for provider in providers:
+            _check_provider(provider)
+            if provider.name in self._providers:
+                raise ModelMapError(f"providers: {provider.name!r} is there twice")
+            self._providers[provider.name] = provider
         self._policies = dict(policies or {})
         for name, entry in self._policies.items():
             _check_weights(name, entry)
@@ -87,6 +98,11 @@ class ModelMap:
     def models(self) -> tuple[Model, ...]:
         """The models that are described."""
         return tuple(self._models.values())
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """The providers that are described, by name."""
+        return MappingProxyType(self._providers)
 
     def model(self, name: str) -> Model:
         """The model of that name, described or not."""
@@ -119,6 +135,13 @@ def _check_model(model: Model) -> None:
         0 <= model.price.input < float("inf") and 0 <= model.price.output < float("inf")
     ):
         raise ModelMapError(f"{where}: price must be 0 or more")
+
+
+def _check_provider(provider: Provider) -> None:
+    if not provider.name:
+        raise ModelMapError("providers: a provider has no name")
+    if not is_web_address(provider.base_url):
+        raise ModelMapError(f"providers: {provider.name!r}: base_url must begin with https:// or http://")
 
 
 def _check_weights(policy: str, entry: PolicyModels) -> None:

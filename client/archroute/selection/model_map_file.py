@@ -10,6 +10,10 @@ models:                              # what is known of models; all but `name` m
     capabilities: [vision, tools, json_mode]
     price: {input: 0.25, output: 2}  # per million tokens
     weight: 1
+providers:                           # where those models are called, by archroute.openai
+  - name: openai
+    base_url: https://api.openai.com/v1
+    api_key_variable: OPENAI_API_KEY # the environment variable with the key; left out if none is needed
 policies:                            # what is special about policies; all but `name` may be left out
   - name: code_generation
     models: [large-coder, small-coder]    # instead of those of the router's answer
@@ -27,6 +31,7 @@ import yaml
 from archroute.errors import FieldViolation, ModelMapError
 from archroute.selection.model import Model, Price
 from archroute.selection.model_map import ModelMap, PolicyModels
+from archroute.selection.provider import Provider, is_web_address
 from archroute.selection.strategies.strategy import Strategy
 from archroute.selection.yaml_nodes import (
     WrongNodeError,
@@ -77,14 +82,17 @@ def _error(place: str, reason: str) -> ModelMapError:
 
 
 def _model_map(root: yaml.Node) -> ModelMap:
-    entries = mapping(root, "the file", required=("default",), optional=("strategy", "models", "policies"))
+    optional = ("strategy", "models", "providers", "policies")
+    entries = mapping(root, "the file", required=("default",), optional=optional)
     models = _by_name(entries.get("models"), "models", _model)
+    providers = _by_name(entries.get("providers"), "providers", _provider)
     policies = _by_name(entries.get("policies"), "policies", _policy)
     strategy = _strategy(entries["strategy"], "strategy") if "strategy" in entries else Strategy.RANKED
     default = entries["default"]
     return ModelMap(
         _names(default, "default") if isinstance(default, yaml.SequenceNode) else text(default, "default"),
         models=models.values(),
+        providers=providers.values(),
         policies=policies,
         strategy=strategy,
     )
@@ -120,6 +128,19 @@ def _model(node: yaml.Node, where: str) -> tuple[yaml.Node, str, Model]:
         weight=1.0 if weight is None else number(weight, f"{where}.weight"),
     )
     return entries["name"], name, model
+
+
+def _provider(node: yaml.Node, where: str) -> tuple[yaml.Node, str, Provider]:
+    entries = mapping(node, where, required=("name", "base_url"), optional=("api_key_variable",))
+    name = text(entries["name"], f"{where}.name")
+    base_url = text(entries["base_url"], f"{where}.base_url")
+    if not is_web_address(base_url):
+        raise WrongNodeError(entries["base_url"], f"{where}.base_url must begin with https:// or http://")
+    variable = entries.get("api_key_variable")
+    provider = Provider(
+        name, base_url, "" if variable is None else text(variable, f"{where}.api_key_variable")
+    )
+    return entries["name"], name, provider
 
 
 def _capabilities(node: yaml.Node | None, where: str) -> set[str]:

@@ -90,14 +90,15 @@ class Selector:
             raise invalid("sessions", f"must be 1 or more, not {sessions}")
         self.counters = Counters()
         """What became of selections, in numbers."""
-        self._models = models
         self._timeout = timeout
         self._stickiness = stickiness
+        self.models = models
+        """The model map. It may be replaced while selections are made: weights and models change from the
+        next one on, and nothing is forgotten. A session keeps its model as long as the policy has it."""
         self._breaker = breaker or CircuitBreaker()
         # Not `or`: an empty cache is false.
         self._cache = AnswerCache() if cache is None else cache
         self._chooser = Chooser(
-            models,
             MemoryRewards() if rewards is None else rewards,
             self.counters,
             exploration=exploration,
@@ -209,6 +210,8 @@ class Selector:
 
     def _settled(self, attempt: Attempt, decision: Decision | None, routed: SelectionReason) -> Selection:
         """The selection, as the session and the strategy want it. Without a decision the session decides."""
+        # Once, so that no selection is made of two maps if another one comes meanwhile.
+        model_map = self.models
         turn = Turn(None, by_user=False) if decision is None else Turn.of(decision, by_user=attempt.by_user)
         with self._lock:
             session = self._sessions.get(attempt.key)
@@ -218,7 +221,7 @@ class Selector:
             else:
                 named = decision.models
             keep = "" if verdict in (Verdict.FIRST, Verdict.SWITCHED) else session.model
-            models, rule, lack = self._candidates(attempt, holding.policy, named, keep)
+            models, rule, lack = self._candidates(model_map, attempt, holding.policy, named, keep)
             if self._stickiness is not None:
                 self._sessions.put(
                     attempt.key, Session(holding, named, models[0].name if models else session.model)
@@ -228,24 +231,24 @@ class Selector:
         reason = lack or _HELD.get(verdict, routed)
         if holding.policy is None and decision is not None:
             reason = NO_POLICY[decision.outcome]
-        return self._selection(attempt, models, rule, reason, holding, turn, decision)
+        return self._selection(model_map, attempt, models, rule, reason, holding, turn, decision)
 
     def _candidates(
-        self, attempt: Attempt, policy: str | None, named: tuple[str, ...], keep: str
+        self, model_map: ModelMap, attempt: Attempt, policy: str | None, named: tuple[str, ...], keep: str
     ) -> tuple[tuple[Model, ...], str, SelectionReason | None]:
         """The models to try in their order, what put the first one there, and why there is none if so."""
         if policy is None or policy == OTHER:
             return (), DEFAULT_RULE, SelectionReason.OTHER
-        models = self._models.models_of(policy, named)
+        models = model_map.models_of(policy, named)
         fitting = tuple(model for model in models if attempt.needs.are_met_by(model))
         if not fitting:
             lack = SelectionReason.NO_MODEL_FITS if models else SelectionReason.NO_MODELS
             return (), DEFAULT_RULE, lack
-        ordered = self._chooser.order(policy, fitting, attempt.key, attempt.needs)
+        ordered = self._chooser.order(model_map, policy, fitting, attempt.key, attempt.needs)
         kept = tuple(model for model in ordered if model.name == keep)
         if kept:
             return kept + tuple(model for model in ordered if model.name != keep), SESSION_RULE, None
-        return ordered, self._models.strategy_of(policy).value, None
+        return ordered, model_map.strategy_of(policy).value, None
 
     def _given_up(self, attempt: Attempt, error: Exception) -> Selection:
         if attempt.strict:
@@ -253,10 +256,13 @@ class Selector:
             raise error
         with self._lock:
             holding = self._sessions.get(attempt.key).holding
-        return self._selection(attempt, (), DEFAULT_RULE, reason_of(error), holding, None, None, error)
+        return self._selection(
+            self.models, attempt, (), DEFAULT_RULE, reason_of(error), holding, None, None, error
+        )
 
     def _selection(
         self,
+        model_map: ModelMap,
         attempt: Attempt,
         models: tuple[Model, ...],
         rule: str,
@@ -267,12 +273,12 @@ class Selector:
         error: Exception | None = None,
     ) -> Selection:
         policy = holding.policy if models else None
-        defaults = tuple(model for model in self._models.default if attempt.needs.are_met_by(model))
+        defaults = tuple(model for model in model_map.default if attempt.needs.are_met_by(model))
         candidates = models + tuple(model for model in defaults if model not in models)
         if not candidates and attempt.strict:
             raise NoModelFitsError("no model of the policy, and no default one, can do what is needed")
         self.counters.selected(reason)
-        model, *alternatives = candidates or self._models.default
+        model, *alternatives = candidates or model_map.default
         return Selection(
             model=model,
             alternatives=tuple(alternatives),
@@ -281,7 +287,7 @@ class Selector:
             outcome=reason.outcome,
             reason=reason,
             rule=rule,
-            experiment="" if policy is None else self._models.entry(policy).experiment,
+            experiment="" if policy is None else model_map.entry(policy).experiment,
             fits=bool(candidates),
             needs=attempt.needs,
             key=attempt.key,

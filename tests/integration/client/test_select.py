@@ -1,4 +1,7 @@
-"""`select` against a server on a real socket that is killed, comes back, is slow, and answers garbage."""
+"""`select` against a server on a real socket that refuses, is slow, and answers garbage.
+
+tests/soak has the long run, through everything that can happen to a router.
+"""
 
 import asyncio
 import threading
@@ -206,87 +209,6 @@ def test_cancelling_a_task_cancels_its_selection(flaky: Server) -> None:
 
 
 GARBAGE = b"\xff\xff\xff\xff"
-NO_OUTCOME = router_pb2.RouteResponse(policy="code").SerializeToString()
-
-
-def broken(context: grpc.ServicerContext) -> bytes:
-    raise RuntimeError("on purpose")
-
-
-def misbehave(flaky: Server, select: Any, calls: int) -> Counter[tuple[str, Why]]:
-    """Goes through everything that can happen to a router, and counts what came of it."""
-    behaviour = flaky.behaviour
-    seen: Counter[tuple[str, Why]] = Counter()
-
-    def phase(name: str, share: float, timeout: float | None = None) -> None:
-        for number in range(round(calls * share)):
-            selection = select(f"{name} {number}", timeout=timeout)
-            assert selection.model.name in ("large", "default")
-            assert (selection.model.name == "large") == (selection.policy == "code")
-            seen[name, selection.reason] += 1
-
-    # Time enough for a busy machine, where the router does answer.
-    phase("healthy", 0.25, timeout=60)
-    behaviour.answer = lambda context: GARBAGE
-    phase("garbage", 0.15, timeout=60)
-    behaviour.answer = lambda context: NO_OUTCOME
-    phase("empty", 0.1, timeout=60)
-    behaviour.answer = broken
-    phase("broken", 0.1, timeout=60)
-    behaviour.answer = behaviour.slow
-    phase("slow", 0.01, timeout=0.05)
-    behaviour.released.set()
-    flaky.kill()
-    phase("killed", 0.3)
-    behaviour.answer = lambda context: CODE
-    flaky.start()
-    # It is found again without anything being done, within the reconnecting backoff of five seconds.
-    for _ in range(10_000):
-        selection = select("come back", timeout=10)
-        seen["back", selection.reason] += 1
-        if selection.reason is Why.ANSWERED:
-            break
-    phase("restarted", 0.09, timeout=60)
-    return seen
-
-
-def check(seen: Counter[tuple[str, Why]], selector: Selector, calls: int) -> None:
-    expected = {
-        ("healthy", Why.ANSWERED): 0.25,
-        ("garbage", Why.PROTOCOL_ERROR): 0.15,
-        ("empty", Why.PROTOCOL_ERROR): 0.1,
-        ("broken", Why.SERVER_ERROR): 0.1,
-        ("slow", Why.DEADLINE_EXCEEDED): 0.01,
-        ("restarted", Why.ANSWERED): 0.09,
-    }
-    for what, share in expected.items():
-        assert seen[what] == round(calls * share), what
-    # A connection attempt that is under way makes a call wait, until its own deadline if that comes first.
-    killed = {reason: count for (name, reason), count in seen.items() if name == "killed"}
-    assert killed.keys() <= {Why.UNAVAILABLE, Why.DEADLINE_EXCEEDED}
-    assert sum(killed.values()) == round(calls * 0.3)
-    assert seen["back", Why.ANSWERED] == 1
-    counted = selector.counters.snapshot()
-    by_reason: Counter[Why] = Counter()
-    for (_, reason), count in seen.items():
-        by_reason[reason] += count
-    assert {reason: count for reason, count in counted.by_reason.items() if count} == dict(by_reason)
-    assert counted.selections == counted.calls == sum(seen.values()) == sum(counted.by_outcome.values())
-
-
-@pytest.mark.timeout(300)
-def test_a_thousand_selections_from_a_router_that_misbehaves(
-    flaky: Server, select: Any, selector: Selector
-) -> None:
-    check(misbehave(flaky, select, 1_000), selector, 1_000)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1_800)
-def test_ten_thousand_selections_from_a_router_that_misbehaves(
-    flaky: Server, select: Any, selector: Selector
-) -> None:
-    check(misbehave(flaky, select, 10_000), selector, 10_000)
 
 
 @pytest.mark.timeout(300)

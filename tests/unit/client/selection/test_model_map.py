@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from archroute import Model, ModelMap, ModelMapError, Strategy
-from archroute.selection import PolicyModels, Price, model_map_file
+from archroute.selection import PolicyModels, Price, Provider, model_map_file
 
 EXAMPLE = (model_map_file.__doc__ or "").split("\n\n", 1)[1]
 
@@ -27,6 +27,7 @@ def test_the_documented_file_says_what_it_says(tmp_path: Path) -> None:
         price=Price(0.25, 2),
     )
     assert (found.default, found.models) == ((mini,), (mini,))
+    assert found.providers == {"openai": Provider("openai", "https://api.openai.com/v1", "OPENAI_API_KEY")}
     assert found.entry("code_generation") == PolicyModels(
         ("large-coder", "small-coder"),
         Strategy.WEIGHTED,
@@ -72,6 +73,9 @@ def test_the_map_goes_before_the_answer() -> None:
             48,
             "policies[0].weights names 'y', which is not among its models",
         ),
+        ("default: a\nproviders: [{name: p}]", 2, 13, "providers[0] has no `base_url`"),
+        ("default: a\nproviders: [{name: p, base_url: p.com}]", 2, 33, "must begin with https:// or http://"),
+        ("default: a\nproviders: [{name: p, api_key: x}]", 2, 23, "did you mean `api_key_variable`?"),
         ("default: [a", 1, 12, "is not valid YAML"),
     ],
 )
@@ -107,6 +111,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ({"default": "a", "models": [Model("a", context_window=0)]}, "context_window"),
         ({"default": "a", "models": [Model("a", weight=float("nan"))]}, "weight must be"),
         ({"default": "a", "models": [Model("a", price=Price(-1, 0))]}, "price must be"),
+        ({"default": "a", "providers": [Provider("", "https://p")]}, "a provider has no name"),
+        ({"default": "a", "providers": [Provider("p", "https://")]}, "base_url must begin with https://"),
+        ({"default": "a", "providers": [Provider("p", "https://p")] * 2}, "'p' is there twice"),
         ({"default": "a", "policies": {"p": PolicyModels(())}}, "models is empty"),
         ({"default": "a", "policies": {"p": PolicyModels(weights={"a": -1})}}, "the weight of 'a'"),
         ({"default": "a", "policies": {"p": PolicyModels(("b",), weights={"a": 1})}}, "not among its models"),

@@ -279,6 +279,29 @@ def test_a_canary_is_named_and_stays_with_its_session(twin: Any) -> None:
         assert (selection.model.name, selection.rule) == (name, "weighted")
 
 
+def test_a_canary_grows_without_a_new_selector(twin: Any) -> None:
+    def split(new: int) -> ModelMap:
+        weights = {"large": 100 - new, "eyes": new}
+        entry = PolicyModels(("large", "eyes"), Strategy.WEIGHTED, weights)
+        return ModelMap("default", models=[EYES, LARGE], policies={"code": entry})
+
+    selector = Selector(split(0), cache=AnswerCache(entries=0), seed=7)
+    client = twin(CODE, selector)
+    keys = [str(number) for number in range(20)]
+    assert {client.select(key=key).model.name for key in keys} == {"large"}
+    selector.models = split(50)
+    # Those that were begun stay where they are, and others are split anew.
+    assert {client.select(key=key).model.name for key in keys} == {"large"}
+    assert {client.select(key=f"new {key}").model.name for key in keys} == {"large", "eyes"}
+    selector.models = split(100)
+    assert {client.select(key=f"newer {key}").model.name for key in keys} == {"eyes"}
+    # A model that is gone from the map is gone from the sessions too.
+    entry = PolicyModels(("eyes",))
+    selector.models = ModelMap("default", models=[EYES], policies={"code": entry})
+    assert {client.select(key=key).model.name for key in keys} == {"eyes"}
+    assert selector.counters.snapshot().selections == 100
+
+
 def test_rewards_teach_the_bandit_of_the_next_process(twin: Any, tmp_path: Path) -> None:
     means = {"large": 0.2, "eyes": 0.8}
     path = tmp_path / "rewards.json"
