@@ -134,6 +134,14 @@ def test_a_shard_whose_name_no_file_can_have_is_refused(tmp_path: Path) -> None:
         SafetensorsFolder(tmp_path)
 
 
+def test_a_shard_whose_name_is_no_text_is_named_as_it_can_be_printed(tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path, shards=2)
+    edit_json(tmp_path / "model.safetensors.index.json", weight_map={QUERY: "\ud83d"})
+    with pytest.raises(CheckpointError, match=r"\\ud83d is missing") as caught:
+        SafetensorsFolder(tmp_path)
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
