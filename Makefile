@@ -12,7 +12,7 @@ BUILD := build
 STUBS := client/archroute/v1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format protos check-protos docs bench sources examples adapter evaluate clean
+.PHONY: help serve test soak lint format protos check-protos docs bench sources examples adapter evaluate clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ serve: $(SERVE)/.installed ## Start a server with the embedded model and example
 
 test: $(DEV)/.installed ## Run every test (ARGS="-k trie" for a few)
 	$(DEV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+soak: $(DEV)/.installed ## Run tests/soak for hours instead of seconds (ARGS="-k load" for a part)
+	SOAK=long $(DEV)/bin/python -m pytest tests/soak $(ARGS)
 
 lint: $(DEV)/.installed ## Check style, types, import directions, and the protos
 	$(DEV)/bin/ruff check .

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 
 ARCHROUTE = (sys.executable, "-m", "archroute")
 
+_EVENT = re.compile('"event": "([^"]*)"')
+
 # Until a process that hangs is given up; nothing waits this long otherwise.
 PATIENCE = 60.0
 
@@ -25,6 +28,7 @@ class ServerProcess:
 
     process: subprocess.Popen[str]
     _lines: list[str] = field(default_factory=list)
+    _by_event: dict[str, list[str]] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _ended: bool = False
 
@@ -34,6 +38,8 @@ class ServerProcess:
         for line in self.process.stderr:
             with self._changed:
                 self._lines.append(line)
+                if line.startswith("{") and (event := _EVENT.search(line)):
+                    self._by_event.setdefault(event[1], []).append(line)
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
@@ -47,13 +53,16 @@ class ServerProcess:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The JSON log lines of one event so far; other lines are the exporter's."""
-        entries = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
-        return [entry for entry in entries if entry["event"] == name]
+        with self._changed:
+            lines = list(self._by_event.get(name, ()))
+        return [json.loads(line) for line in lines]
 
     def wait_for(self, event: str, count: int = 1, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait until `event` was logged `count` times and return the last of them."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self.events(event)) >= count or self._ended, timeout)
+            self._changed.wait_for(
+                lambda: len(self._by_event.get(event, ())) >= count or self._ended, timeout
+            )
         found = self.events(event)
         assert len(found) >= count, f"no {event!r} within {timeout} s:\n{self.log}"
         return found[-1]

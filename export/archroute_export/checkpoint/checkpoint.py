@@ -90,10 +90,11 @@ class Checkpoint(ABC):
         if token is not None:
             return token
         for candidate in self._end_of_text_ids():
-            return candidate
+            if 0 <= candidate < self.shape.vocabulary_size:
+                return candidate
         raise CheckpointError(
             f"{self.name}: no token ends an answer: the vocabulary has no {CHATML_END} and no "
-            "eos_token is named"
+            "eos_token of it is named"
         )
 
     @property
@@ -136,7 +137,7 @@ def read_json_object(path: Path) -> dict[str, object]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except (RecursionError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise CheckpointError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object")

@@ -4,15 +4,16 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGUFReader, ReaderTensor
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, ReaderTensor
 from gguf.quants import dequantize
 
 from archroute_export.checkpoint.checkpoint import Checkpoint, check_tensors, digest_files
@@ -43,6 +44,10 @@ _LAYER_NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 _ROPE_DIVISORS = "rope_freqs.weight"
+
+# The reader makes an array of some hundred bytes of each value in a list. The largest vocabularies with their
+# merges have a tenth of this.
+_MOST_LISTED_VALUES = 1 << 23
 
 # Rows dequantized at a time: the intermediate arrays of a large embedding would double its size.
 _ROWS = 4096
@@ -104,7 +109,8 @@ class GgufFile(Checkpoint):
         tokens = {}
         for role in ("bos", "eos"):
             token = self._metadata.integer(f"tokenizer.ggml.{role}_token_id", -1)
-            text = self.tokenizer.id_to_token(token) if token >= 0 else None
+            known = 0 <= token < self.shape.vocabulary_size
+            text = self.tokenizer.id_to_token(token) if known else None
             if text is not None:
                 tokens[f"{role}_token"] = text
         return tokens
@@ -137,7 +143,7 @@ class Metadata:
         if value is None:
             return default
         if not isinstance(value, str):
-            raise CheckpointError(f"{key} is {value!r}; expected text")
+            raise CheckpointError(f"{key} is {reprlib.repr(value)}; expected text")
         return value
 
     def integer(self, key: str, default: int | None = None) -> int:
@@ -148,7 +154,7 @@ class Metadata:
         if value is None:
             raise CheckpointError(f"{key} is missing")
         if isinstance(value, bool) or not isinstance(value, int):
-            raise CheckpointError(f"{key} is {value!r}; expected an integer")
+            raise CheckpointError(f"{key} is {reprlib.repr(value)}; expected an integer")
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -157,7 +163,7 @@ class Metadata:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise CheckpointError(f"{key} is {value!r}; expected a number")
+            raise CheckpointError(f"{key} is {reprlib.repr(value)}; expected a number")
         return float(value)
 
     def values(self, prefix: str) -> dict[str, Any]:
@@ -175,7 +181,35 @@ class Metadata:
 
 
 class _Reader(GGUFReader):
-    """Maps the file as a plain array: slicing a `numpy.memmap`, for each token, is three times slower."""
+    """Maps the file as a plain array: slicing a `numpy.memmap`, for each token, is three times slower.
+
+    And believes no length that the header declares: the reader of the library sees nothing past the end of
+    the file, so it would go through a list of 2**60 numbers that are not there.
+    """
+
+    _listed_values = 0
+
+    def _get(
+        self,
+        offset: int,
+        dtype: npt.DTypeLike,
+        count: int = 1,
+        override_order: Literal["I", "S", "<"] | None = None,
+    ) -> npt.NDArray[Any]:
+        end = int(offset) + np.dtype(dtype).itemsize * int(count)
+        if end > len(self.data):
+            raise ValueError(f"it ends at byte {len(self.data)}, before byte {end}")
+        return super()._get(offset, dtype, count, override_order)
+
+    def _get_field_parts(
+        self, orig_offs: int, raw_type: int
+    ) -> tuple[int, list[npt.NDArray[Any]], list[int], list[GGUFValueType]]:
+        if raw_type == GGUFValueType.ARRAY:
+            # Behind the type of its values.
+            self._listed_values += int(self._get(orig_offs + 4, np.uint64)[0])
+            if self._listed_values > _MOST_LISTED_VALUES:
+                raise ValueError(f"its lists have more than {_MOST_LISTED_VALUES} values")
+        return super()._get_field_parts(orig_offs, raw_type)
 
     @property  # type: ignore[override]  # declared as a memmap, used as an array
     def data(self) -> npt.NDArray[np.uint8]:
@@ -193,11 +227,13 @@ def _open(path: Path) -> GGUFReader:
             magic = file.read(len(MAGIC))
         if magic != MAGIC:
             raise CheckpointError(f"{path}: not a GGUF file")
-        reader = _Reader(path)
+        # Offsets are added as unsigned numbers, which else come round to the beginning of the file.
+        with np.errstate(over="raise"):
+            reader = _Reader(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    # Past its end the reader sees empty arrays, whose first element or reshaped form does not exist.
-    except (IndexError, KeyError, ValueError) as error:
+    # ArithmeticError for offsets beyond any file, RecursionError for lists of lists of lists.
+    except (ArithmeticError, IndexError, KeyError, RecursionError, ValueError) as error:
         raise CheckpointError(
             f"{path}: cannot be read, it may be truncated ({error}). Download or copy it again."
         ) from error
@@ -231,8 +267,8 @@ def _shape(metadata: Metadata, tensors: Mapping[str, ReaderTensor]) -> ModelShap
         if metadata.integer(f"{architecture}.{key}", 0) > 0:
             raise CheckpointError(f"{architecture}.{key} is set; a {what} is not supported")
     embedding = tensors.get("model.embed_tokens.weight")
-    if embedding is None:
-        raise CheckpointError("token_embd.weight is missing")
+    if embedding is None or len(embedding.shape) != 2:
+        raise CheckpointError("token_embd.weight is missing, or is not a matrix")
     heads = metadata.integer(f"{architecture}.attention.head_count")
     hidden_size = metadata.integer(f"{architecture}.embedding_length")
     head_size = metadata.integer(
@@ -262,7 +298,7 @@ def _shape(metadata: Metadata, tensors: Mapping[str, ReaderTensor]) -> ModelShap
         attention_bias=family == "qwen2" or "model.layers.0.self_attn.q_proj.bias" in tensors,
     )
     if _ROPE_DIVISORS in tensors:
-        return replace(shape, rope_scaling=_llama3_scaling(shape, _dequantized(tensors[_ROPE_DIVISORS])))
+        return replace(shape, rope_scaling=_llama3_scaling(shape, tensors[_ROPE_DIVISORS]))
     return shape
 
 
@@ -277,15 +313,23 @@ def _linear_scaling(metadata: Metadata, architecture: str) -> RopeScaling | None
     return RopeScaling("linear", factor=metadata.number(f"{architecture}.rope.scaling.factor", 1.0))
 
 
-def _llama3_scaling(shape: ModelShape, divisors: npt.NDArray[np.float32]) -> RopeScaling:
+def _llama3_scaling(shape: ModelShape, tensor: ReaderTensor) -> RopeScaling:
     """Recover the parameters from the divisor of each frequency, which is all that GGUF keeps.
 
     Llama 3.1, 3.2 and 3.3 differ in the factor alone, which is the divisor of the longest wavelength.
     """
+    other = CheckpointError(f"{_ROPE_DIVISORS} is not the rotary scaling of Llama 3; it is not supported")
+    if tensor.tensor_type != GGMLQuantizationType.F32 or tensor.shape.tolist() != [shape.head_size // 2]:
+        raise other
+    divisors = _dequantized(tensor)
+    if not np.all((divisors > 0) & np.isfinite(divisors)):
+        raise other
     scaling = RopeScaling("llama3", factor=float(divisors.max()))
-    plain = replace(shape, rope_scaling=None).rope_frequencies()
-    if divisors.shape != plain.shape or not np.allclose(plain / divisors, scaling.apply(plain), rtol=1e-5):
-        raise CheckpointError(f"{_ROPE_DIVISORS} is not the rotary scaling of Llama 3; it is not supported")
+    with np.errstate(all="ignore"):  # what comes of an absurd rope_theta is not close to anything
+        plain = replace(shape, rope_scaling=None).rope_frequencies()
+        close = np.allclose(plain / divisors, scaling.apply(plain), rtol=1e-5)
+    if not close:
+        raise other
     return scaling
 
 

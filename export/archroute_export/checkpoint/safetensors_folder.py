@@ -86,8 +86,9 @@ class SafetensorsFolder(Checkpoint):
             return _read_text(path)
         template = self._tokenizer_config.get("chat_template")
         if isinstance(template, list):  # several by name, the way transformers once stored them
-            named = {entry.get("name"): entry for entry in template if isinstance(entry, Mapping)}
-            template = named.get("default", {}).get("template")
+            entries = [entry for entry in template if isinstance(entry, Mapping)]
+            default = next((entry for entry in entries if entry.get("name") == "default"), {})
+            template = default.get("template")
         if template is not None and not isinstance(template, str):
             raise CheckpointError(f"{self.folder / TOKENIZER_CONFIG}: chat_template is not text")
         return template
@@ -148,7 +149,11 @@ def _weight_files(folder: Path) -> list[Path]:
         path = folder / shard
         if path.parent != folder:
             raise CheckpointError(f"{index}: {shard!r} is not the name of a file in the same folder")
-        if not path.is_file():
+        try:
+            found = path.is_file()
+        except OSError as error:  # such as a name that is too long
+            raise CheckpointError(f"{index}: {shard!r} cannot be a file: {error.strerror}") from error
+        if not found:
             raise CheckpointError(f"{path} is missing; {SHARD_INDEX} says that it holds tensors")
         files.append(path)
     return files

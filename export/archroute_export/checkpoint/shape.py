@@ -12,6 +12,10 @@ from archroute_export.checkpoint.errors import CheckpointError
 
 Family = Literal["qwen2", "llama"]
 
+# Far beyond the deepest of these families. A header of a few bytes can declare any number, and each layer is
+# a dozen tensors to look for.
+MAX_LAYERS = 1024
+
 # Hugging Face class name -> family. The order is the one in which errors list them.
 ARCHITECTURES: dict[str, Family] = {"Qwen2ForCausalLM": "qwen2", "LlamaForCausalLM": "llama"}
 
@@ -31,6 +35,14 @@ class RopeScaling:
     low_frequency_factor: float = 1.0
     high_frequency_factor: float = 4.0
     original_maximum_positions: int = 8192
+
+    def __post_init__(self) -> None:
+        for field in ("factor", "high_frequency_factor", "original_maximum_positions"):
+            if not 0 < getattr(self, field) < math.inf:
+                raise CheckpointError(
+                    f"the {field} of the rotary scaling is {getattr(self, field)}; "
+                    "it must be finite and greater than zero"
+                )
 
     def apply(self, frequencies: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the scaled frequencies, in radians per position, same shape `[head_size / 2]`."""
@@ -78,6 +90,8 @@ class ModelShape:
                 raise CheckpointError(
                     f"{field} is {getattr(self, field)}; it must be finite and greater than zero"
                 )
+        if self.layers > MAX_LAYERS:
+            raise CheckpointError(f"layers is {self.layers}; at most {MAX_LAYERS} are supported")
         if self.attention_heads % self.key_value_heads:
             raise CheckpointError(
                 f"{self.attention_heads} attention heads cannot share "
@@ -170,7 +184,10 @@ class _Fields:
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise CheckpointError(f"{name} is {value!r}; expected a number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:  # JSON's integers have no end
+            raise CheckpointError(f"{name} is too large for a number") from error
 
     def _value(self, name: str, default: float | None) -> object:
         value = self._values.get(name)

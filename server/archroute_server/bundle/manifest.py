@@ -21,6 +21,10 @@ TOKENIZER_FILE = "tokenizer.json"
 
 PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
 
+# What msgspec raises for bytes that are not what is wanted: the second for JSON that is nested too deeply,
+# the third for text that is not UTF-8.
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of the manifest; a field that this version does not know is an error."""
@@ -42,17 +46,22 @@ class Source(_Part, frozen=True, omit_defaults=True):
     adapter: AdapterSource | None = None
 
 
+# The server makes arrays for each layer, so the number is bounded before it is believed.
+Layers = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Size = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+
+
 class ModelDimensions(_Part, frozen=True):
     """What the server must know of the model to feed it."""
 
     family: str
-    layers: int
-    hidden_size: int
-    attention_heads: int
-    key_value_heads: int
-    head_size: int
-    vocabulary_size: int
-    maximum_positions: int
+    layers: Layers
+    hidden_size: Size
+    attention_heads: Size
+    key_value_heads: Size
+    head_size: Size
+    vocabulary_size: Size
+    maximum_positions: Size
 
 
 class PromptContract(_Part, frozen=True):
@@ -169,7 +178,7 @@ class Calibration(_Part, frozen=True):
         """Read what `encode` wrote; `path` names it in errors. Raises `BundleError`."""
         try:
             return msgspec.json.decode(content, type=cls)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise BundleError(f"{path} is not a calibration: {error}") from error
 
 
@@ -212,7 +221,7 @@ class Manifest(_Part, frozen=True, omit_defaults=True):
         """
         try:
             version = msgspec.json.decode(content, type=_Version).schema_version
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise BundleError(f"{path} is not a bundle's manifest: {error}") from error
         if version != SCHEMA_VERSION:
             advice = (
@@ -224,7 +233,7 @@ class Manifest(_Part, frozen=True, omit_defaults=True):
             )
         try:
             return msgspec.json.decode(content, type=cls)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise BundleError(f"{path}: {error}; export the checkpoint again") from error
 
 

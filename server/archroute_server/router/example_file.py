@@ -35,7 +35,8 @@ class ExampleFileError(Exception):
     def __init__(self, path: Path, line: int, reason: str) -> None:
         self.path = path
         self.line = line
-        self.reason = reason
+        # A quoted field may hold half of a surrogate pair, which nothing could print.
+        self.reason = reason = reason.encode(errors="backslashreplace").decode()
         super().__init__(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
 
 
@@ -118,6 +119,8 @@ def _decode(content: bytes, *, first: bool) -> dict[str, Any]:
         raise _WrongLine("is nested too deeply") from error
     except json.JSONDecodeError as error:
         raise _WrongLine(f"is not JSON: {error.msg} at character {error.colno}") from error
+    except ValueError as error:
+        raise _WrongLine("holds a number of more digits than can be read") from error
     return _mapping(value, "the line", _REQUIRED, _OPTIONAL)
 
 
@@ -136,7 +139,10 @@ def _example(entry: dict[str, Any], shared: _SharedPolicies) -> Example:
             messages=messages,
             expected=_text(entry["policy"], "policy"),
             language=_text(entry.get("language", ""), "language"),
-            tags={key: _text(value, f"tags.{shorten(key)}") for key, value in tags.items()},
+            tags={
+                _text(key, "a key of tags"): _text(value, f"tags.{shorten(key)}")
+                for key, value in tags.items()
+            },
             rewordings=_rewordings(entry.get("rewordings", {})),
         )
     except ValueError as error:
@@ -185,8 +191,6 @@ def _message(entry: object, where: str) -> Message:
     fields = _mapping(entry, where, ("role", "content"), ())
     role = _text(fields["role"], f"{where}.role")
     text = _text(fields["content"], f"{where}.content")
-    if has_lone_surrogate(text):
-        raise _WrongLine(f"{where}.content is not valid Unicode: it holds half of a surrogate pair")
     try:
         return Message(Role(role), text)
     except ValueError as error:
@@ -218,6 +222,8 @@ def _list(value: object, where: str) -> list[Any]:
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise _WrongLine(f"{where} must be text, not {_kind(value)}")
+    if has_lone_surrogate(value):
+        raise _WrongLine(f"{where} is not valid Unicode: it holds half of a surrogate pair")
     return value
 
 

@@ -34,7 +34,9 @@ class YamlFileError(Exception):
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
         self.path = path
         self.problems = tuple(problems)
-        super().__init__("\n".join(self._describe(problem) for problem in self.problems))
+        text = "\n".join(self._describe(problem) for problem in self.problems)
+        # A quoted key may hold half of a surrogate pair, which nothing could print.
+        super().__init__(text.encode(errors="backslashreplace").decode())
 
     def _describe(self, problem: Problem) -> str:
         place = f"{self.path}:{problem.line}:{problem.column}" if problem.line else str(self.path)
@@ -66,6 +68,12 @@ def read_yaml_file(
         raise error_class(path, [Problem(line, column, reason)]) from error
     except yaml.MarkedYAMLError as error:
         raise error_class(path, [_syntax_problem(error)]) from error
+    except RecursionError as error:
+        raise error_class(path, [Problem(0, 0, "is nested too deeply")]) from error
+    # PyYAML converts numbers of the syntax itself, such as that of the escape "\UFFFFFFFF", without a check.
+    except (OverflowError, ValueError) as error:
+        reason = f"is not valid YAML: it holds a number that is too large ({error})"
+        raise error_class(path, [Problem(0, 0, reason)]) from error
     if root is None:
         raise error_class(path, [Problem(0, 0, f"is empty; it needs `{needs}`")])
     try:

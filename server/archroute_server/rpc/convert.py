@@ -12,7 +12,7 @@ from archroute_server.engine.identity import Identity
 from archroute_server.router.decision import Outcome
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.message import Message, Role
-from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.policy import MAX_POLICIES, Policy, PolicySet
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.errors import NoDefaultPolicySet
 
@@ -39,6 +39,11 @@ FALLBACK_REASONS: dict[FallbackReason | None, router_pb2.FallbackReason] = {
 
 _INLINE = "inline_policies"
 
+# A message of the protocol takes as little as two bytes. Millions of them would hold up every other call
+# while they are looked at one by one, only for the newest few to be read.
+MAX_MESSAGES = 10_000
+MAX_PARTS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -56,6 +61,8 @@ def read_question(request: router_pb2.RouteRequest, policy_sets: PolicySets) -> 
 
     Raises `InvalidRequest`, `PolicySetNotFound` and `NoDefaultPolicySet`.
     """
+    if too_many := tuple(_count_violations(request)):
+        raise InvalidRequest(*too_many)
     violations = [*_role_violations(request.messages), *_option_violations(request.options)]
     policies: PolicySet | None = None
     try:
@@ -165,6 +172,18 @@ def _inline(violation: Violation) -> Violation:
 
 def _text(message: router_pb2.Message) -> str:
     return "\n".join(part.text for part in message.parts if part.HasField("text"))
+
+
+def _count_violations(request: router_pb2.RouteRequest) -> Iterator[Violation]:
+    """Say what there is too much of to be looked at."""
+    if (policies := len(request.inline_policies.policies)) > MAX_POLICIES:
+        reason = f"holds {policies} policies; the limit is {MAX_POLICIES}"
+        yield Violation(f"{_INLINE}.policies", reason)
+    if (messages := len(request.messages)) > MAX_MESSAGES:
+        reason = f"holds {messages} messages; the limit is {MAX_MESSAGES}: send the newest"
+        yield Violation("messages", reason)
+    elif (parts := sum(len(message.parts) for message in request.messages)) > MAX_PARTS:
+        yield Violation("messages", f"have {parts} parts; the limit is {MAX_PARTS} in all")
 
 
 def _role_violations(messages: Iterable[router_pb2.Message]) -> Iterator[Violation]:

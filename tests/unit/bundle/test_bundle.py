@@ -8,6 +8,7 @@ import pytest
 
 from archroute_server.bundle.bundle import open_bundle
 from archroute_server.bundle.errors import BundleError
+from archroute_server.bundle.manifest import Calibration
 
 FILES = {"model.onnx": b"a graph", "model.onnx.data": b"\1\2\3\4", "tokenizer.json": b"{}"}
 MANIFEST: dict[str, Any] = {
@@ -104,6 +105,19 @@ def test_a_truncated_file_is_found_by_its_size(folder: Path, name: str) -> None:
         open_bundle(folder)
 
 
+def test_text_that_is_not_utf8_is_refused(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b"archroute 0.1.0", b"\xff"))
+    with pytest.raises(BundleError, match=r"manifest\.json: 'utf-8' codec can't decode"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b'{"temperature": "\xff"}', b'{"examples": ' + b"[" * 100_000])
+def test_what_is_no_calibration_is_refused(content: bytes) -> None:
+    with pytest.raises(BundleError, match=r"calibration\.json is not a calibration"):
+        Calibration.decode(content, "calibration.json")
+
+
 CALIBRATION: dict[str, Any] = {
     "temperature": 1.5,
     "examples": 200,
@@ -155,6 +169,8 @@ def test_another_schema_version_says_what_to_do(folder: Path, version: int, advi
         (lambda manifest: manifest.pop("precision"), "missing required field `precision`"),
         (lambda manifest: manifest.update(precision="int2"), "Invalid enum value 'int2'"),
         (lambda manifest: manifest["model"].update(layers="2"), r"Expected `int`, got `str`"),
+        (lambda manifest: manifest["model"].update(layers=10**9), r"Expected `int` <= 1024 - at `\$\.model"),
+        (lambda manifest: manifest["model"].update(head_size=-16), r"Expected `int` >= 1 - at `\$\.model"),
     ],
 )
 def test_a_manifest_that_does_not_fit_the_schema_names_the_field(
@@ -165,7 +181,17 @@ def test_a_manifest_that_does_not_fit_the_schema_names_the_field(
         open_bundle(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b'{"schema_version": "1"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not JSON",
+        b"[]",
+        b'{"schema_version": "1"}',
+        b"\xff\xfe",
+        b'{"schema_version": 1, "a": ' + b"[" * 100_000,
+    ],
+)
 def test_what_is_no_manifest_is_refused(folder: Path, content: bytes) -> None:
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json is not a bundle's manifest"):

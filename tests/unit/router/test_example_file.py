@@ -130,6 +130,9 @@ WRONG_LINES: list[tuple[object, str]] = [
     (LINE | {"messages": [{"role": "customer", "content": "hi"}]}, "messages[0].role is 'customer'"),
     (LINE | {"messages": [{"role": "user", "content": 7}]}, "messages[0].content must be text, not a number"),
     (LINE | {"messages": [{"role": "user", "content": "\ud83d"}]}, "half of a surrogate pair"),
+    (LINE | {"language": "\ud83d"}, "language is not valid Unicode: it holds half of a surrogate pair"),
+    (LINE | {"tags": {"\ud83d": "a"}}, "a key of tags is not valid Unicode"),
+    (LINE | {"\ud83d": 1}, r"the line has the unknown field '\ud83d'"),
     (LINE | {"language": 1.5}, "language must be text, not a number"),
     (LINE | {"tags": ["a"]}, "tags must be an object, not a list"),
     (LINE | {"tags": {"turns": True}}, "tags.turns must be text, not true or false"),
@@ -156,6 +159,7 @@ def test_a_wrong_line_is_named(file: Path, line: object, reason: str) -> None:
         (b"{]\n", "is not JSON"),
         (b"\xff\xfe\n", "is not UTF-8 text"),
         (b"[" * 100_000 + b"\n", "is nested too deeply"),
+        (b"9" * 5_000 + b"\n", "holds a number of more digits than can be read"),
     ],
 )
 def test_a_line_that_is_not_json_is_named(file: Path, content: bytes, reason: str) -> None:

@@ -115,6 +115,32 @@ def test_a_probability_out_of_range(minimum: float) -> None:
     assert list(violations(request)) == ["options.min_probability"]
 
 
+@pytest.mark.parametrize(
+    ("request_", "field", "description"),
+    [
+        (
+            router_pb2.RouteRequest(messages=[router_pb2.Message()] * 10_001),
+            "messages",
+            "holds 10001 messages; the limit is 10000: send the newest",
+        ),
+        (
+            router_pb2.RouteRequest(messages=[router_pb2.Message(parts=[router_pb2.Part()] * 5_001)] * 2),
+            "messages",
+            "have 10002 parts; the limit is 10000 in all",
+        ),
+        (
+            router_pb2.RouteRequest(inline_policies=inline(*[router_pb2.Policy()] * 501)),
+            "inline_policies.policies",
+            "holds 501 policies; the limit is 500",
+        ),
+    ],
+)
+def test_what_there_is_too_much_of_is_not_looked_at(
+    request_: router_pb2.RouteRequest, field: str, description: str
+) -> None:
+    assert violations(request_) == {field: description}
+
+
 def test_errors_of_the_engine_are_put_in_the_requests_terms() -> None:
     error = InvalidRequest(Violation("policies", "take too much"), Violation("messages", "is empty"))
     by_name = router_pb2.RouteRequest(policy_set="coding")

@@ -1,4 +1,5 @@
 import hashlib
+import struct
 from pathlib import Path
 
 import gguf
@@ -106,7 +107,18 @@ def test_recovers_the_rotary_scaling_of_llama3(path: Path, factor: float) -> Non
     assert GgufFile(path).shape.rope_scaling == RopeScaling("llama3", factor, 1.0, 4.0, 8192)
 
 
-@pytest.mark.parametrize("divisors", [np.full(8, 2.0), np.ones(4), np.linspace(1, 8, 8)])
+@pytest.mark.parametrize(
+    "divisors",
+    [
+        np.full(8, 2.0),
+        np.ones(4),
+        np.linspace(1, 8, 8),
+        np.zeros(8),
+        np.full(8, np.nan),
+        np.ones((2, 4)),
+        np.empty(0),
+    ],
+)
 def test_other_rotary_scaling_is_refused(path: Path, divisors: np.ndarray) -> None:
     write_tiny_gguf(path, extra_tensors={"rope_freqs.weight": divisors.astype(np.float32)})
     with pytest.raises(CheckpointError, match="not the rotary scaling of Llama 3"):
@@ -127,6 +139,7 @@ def test_reads_linear_scaling(path: Path) -> None:
         ({"rope.dimension_count": 8}, "dimension_count is 8 with a head size of 16"),
         ({"attention.key_length": "16"}, "key_length is '16'; expected an integer"),
         ({"rope.scaling.type": 1}, "type is 1; expected text"),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 0.0}, "factor of the rotary scaling is 0.0"),
     ],
 )
 def test_refuses_what_it_would_compute_wrongly(
@@ -189,6 +202,76 @@ def test_a_truncated_file_is_refused(path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(CheckpointError, match=r"model\.gguf: cannot be read, it may be truncated"):
         GgufFile(path)
+
+
+def header(*entries: bytes, tensors: int = 0) -> bytes:
+    """The beginning of a file, with `entries` and so many tensors to follow."""
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, len(entries)) + b"".join(entries)
+
+
+def entry(key: bytes, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(key)) + key + struct.pack("<I", kind) + value
+
+
+STRING, ARRAY, UINT32, UINT8 = 8, 9, 4, 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(entry(b"a", ARRAY, struct.pack("<IQ", UINT32, 2**60))),
+        header(entry(b"a", ARRAY, struct.pack("<IQ", UINT8, 2**23 + 1))),
+        header(entry(b"a", ARRAY, struct.pack("<IQ", ARRAY, 1) * 50_000)),
+        header(entry(b"a", STRING, struct.pack("<Q", 2**63))),
+        b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60),
+        header(tensors=1) + struct.pack("<Q", 1) + b"a" + struct.pack("<I", 2**31),
+        header(tensors=1) + struct.pack("<Q1sIQIQ", 1, b"a", 1, 2**40, 0, 0),
+        header(tensors=1) + struct.pack("<Q1sIQIQ", 1, b"a", 1, 4, 0, 2**64 - 64) + b" " * 100,
+    ],
+    ids=[
+        "a list of 2**60 numbers",
+        "a list of too many numbers",
+        "lists of lists",
+        "a long text",
+        "many tensors",
+        "many entries",
+        "many dimensions",
+        "a large tensor",
+        "an offset that comes round",
+    ],
+)
+def test_no_size_is_believed_that_the_file_does_not_have(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.gguf: cannot be read, it may be truncated"):
+        GgufFile(path)
+
+
+def test_layers_are_not_believed_either(path: Path) -> None:
+    write_tiny_gguf(path)
+    # The two layers become 2**32 - 1; a key's value follows its name and its type.
+    key = b"llama.block_count" + struct.pack("<I", UINT32)
+    content = path.read_bytes()
+    assert content.count(key + struct.pack("<I", 2)) == 1
+    path.write_bytes(content.replace(key + struct.pack("<I", 2), key + b"\xff" * 4))
+    with pytest.raises(CheckpointError, match="layers is 4294967295; at most 1024 are supported"):
+        GgufFile(path)
+
+
+def test_an_embedding_is_a_matrix(path: Path) -> None:
+    extra = {"token_embd.weight": np.ones(64, dtype=np.float32)}
+    write_tiny_gguf(path, left_out="token_embd.weight", extra_tensors=extra)
+    with pytest.raises(CheckpointError, match=r"token_embd\.weight is missing, or is not a matrix"):
+        GgufFile(path)
+
+
+def test_a_special_token_beyond_the_vocabulary_is_none(path: Path) -> None:
+    write_tiny_gguf(path)
+    key = b"tokenizer.ggml.bos_token_id" + struct.pack("<I", UINT32)
+    content = path.read_bytes()
+    assert content.count(key + bytes(4)) == 1
+    path.write_bytes(content.replace(key + bytes(4), key + b"\xff" * 4))
+    assert GgufFile(path).special_tokens() == {"eos_token": "<|im_end|>"}
 
 
 @pytest.mark.parametrize("content", [b"", b"GG", b"PK\x03\x04 something else"])

@@ -127,6 +127,21 @@ def test_a_shard_outside_the_folder_is_refused(tmp_path: Path, shard: str) -> No
         SafetensorsFolder(tmp_path)
 
 
+def test_a_shard_whose_name_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path, shards=2)
+    edit_json(tmp_path / "model.safetensors.index.json", weight_map={QUERY: "a" * 300})
+    with pytest.raises(CheckpointError, match="cannot be a file: File name too long"):
+        SafetensorsFolder(tmp_path)
+
+
+def test_a_shard_whose_name_is_no_text_is_named_as_it_can_be_printed(tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path, shards=2)
+    edit_json(tmp_path / "model.safetensors.index.json", weight_map={QUERY: "\ud83d"})
+    with pytest.raises(CheckpointError, match=r"\\ud83d is missing") as caught:
+        SafetensorsFolder(tmp_path)
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -171,6 +186,9 @@ def test_a_bad_config_is_named(tmp_path: Path) -> None:
         SafetensorsFolder(tmp_path)
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"config\.json: expected a JSON object"):
+        SafetensorsFolder(tmp_path)
+    (tmp_path / "config.json").write_text('{"a": ' + "[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"config\.json: not valid JSON"):
         SafetensorsFolder(tmp_path)
 
 
@@ -222,7 +240,11 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(tmp_path: Path) -> Non
 def test_the_chat_template_comes_from_its_own_file_first(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path)
     assert SafetensorsFolder(tmp_path).chat_template() == CHAT_TEMPLATE
-    named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
+    named = [
+        {"name": "tool_use", "template": "tools"},
+        {"name": ["default"], "template": "not a name"},
+        {"name": "default", "template": "plain"},
+    ]
     edit_json(tmp_path / "tokenizer_config.json", chat_template=named)
     assert SafetensorsFolder(tmp_path).chat_template() == "plain"
     (tmp_path / "chat_template.jinja").write_text("from its file")
@@ -282,6 +304,17 @@ def test_the_end_of_turn_otherwise_is_what_the_files_say(
     edit_json(tmp_path / "generation_config.json", eos_token_id=generation_eos)
     edit_json(tmp_path / "config.json", eos_token_id=config_eos)
     assert SafetensorsFolder(tmp_path).end_of_turn == expected
+
+
+@pytest.mark.parametrize("token", [-1, 640, 2**40])
+def test_an_end_of_turn_that_is_no_token_is_an_error(tmp_path: Path, token: int) -> None:
+    write_tiny_checkpoint(tmp_path)
+    without_chatml(tmp_path)
+    edit_json(tmp_path / "tokenizer_config.json", eos_token=None)
+    edit_json(tmp_path / "generation_config.json", eos_token_id=token)
+    edit_json(tmp_path / "config.json", eos_token_id=None)
+    with pytest.raises(CheckpointError, match="no token ends an answer"):
+        _ = SafetensorsFolder(tmp_path).end_of_turn
 
 
 def test_no_end_of_turn_is_an_error(tmp_path: Path) -> None:

@@ -136,6 +136,16 @@ def test_frequencies_are_those_of_transformers(scaling: dict[str, object] | None
         ({"head_dim": 15}, "head size is 15; rotary embedding needs an even one"),
         ({"rms_norm_eps": math.nan}, "norm_epsilon is nan"),
         ({"rope_theta": math.inf}, "rope_theta is inf"),
+        ({"rope_theta": 10**400}, "rope_theta is too large for a number"),
+        ({"num_hidden_layers": 10**12}, "layers is 1000000000000; at most 1024 are supported"),
+        (
+            {"rope_scaling": {"rope_type": "linear", "factor": math.inf}},
+            "factor of the rotary scaling is inf",
+        ),
+        (
+            {"rope_scaling": {**LLAMA3_SCALING, "original_max_position_embeddings": 0}},
+            "original_maximum_positions of the rotary scaling is 0",
+        ),
     ],
 )
 def test_refuses_what_it_would_compute_wrongly(changes: dict[str, object], message: str) -> None:

@@ -1,0 +1,34 @@
+"""The table of what the soak suite counted, at the end of a run."""
+
+from collections.abc import Iterator
+
+import pytest
+
+SUITE = "tests/soak/"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # Here and not beside the tests: with several test processes, the one that reports collects nothing.
+    rows = list(_rows(terminalreporter))
+    if not rows:
+        return
+    terminalreporter.section("what the soak tests counted")
+    test_width = max(len(test) for test, _, _ in rows)
+    name_width = max(len(name) for _, name, _ in rows)
+    last = ""
+    for test, name, value in rows:
+        shown = "" if test == last else test
+        terminalreporter.write_line(f"{shown:{test_width}}  {name:{name_width}}  {value}")
+        last = test
+
+
+def _rows(terminalreporter: pytest.TerminalReporter) -> Iterator[tuple[str, str, object]]:
+    """Give what each test recorded with `record_property`, in the order of their ends."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                test = report.nodeid.replace("\\", "/")
+                if test.startswith(SUITE):
+                    name, bracket, parameters = test.rpartition("::")[2].partition("[")
+                    name = name.removeprefix("test_").replace("_", " ") + bracket + parameters
+                    yield from ((name, key, value) for key, value in report.user_properties)
