@@ -27,15 +27,8 @@ from archroute_server.access.limits import UNLIMITED, CallerLimits
 from archroute_server.access.rules import AccessRules
 from archroute_server.access.scope import Scope
 from archroute_server.router.errors import shorten
-from archroute_server.router.yaml_file import (
-    WrongNodes,
-    YamlFileError,
-    mapping,
-    number,
-    read_yaml_file,
-    sequence,
-    string,
-)
+from archroute_server.router.yaml_file import YamlFileError, read_yaml_file
+from archroute_server.router.yaml_nodes import WrongNodes, mapping, number, sequence, string
 
 MAX_TOKENS = 1000
 

@@ -49,15 +49,14 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]",
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> "Handler":
-        """Return the handler of the method behind the door; gRPC says UNIMPLEMENTED if there is none."""
-        # None for a method that nobody serves, whatever the type hints of the package say.
-        handler: Handler | None = await continuation(handler_call_details)
+    ) -> "Handler | None":
+        """Return the method's handler behind the door; gRPC says UNIMPLEMENTED if there is none."""
+        handler = await continuation(handler_call_details)
         if handler is None:
-            return handler  # type: ignore[return-value]
-        method = str(handler_call_details.method)
+            return None
+        method = handler_call_details.method
 
         def behind_the_door(behavior: Behavior) -> Behavior:
             # gRPC tells the two kinds apart in the same way.

@@ -18,7 +18,8 @@ class ReloadableCredentials:
         self._new: grpc.ServerCertificateConfiguration | None = None
         self.for_server: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             _configuration(certificates),
-            self._take_new,
+            # It may say that nothing is new, whatever the type hints of the package say.
+            self._take_new,  # type: ignore[arg-type]
             require_client_authentication=certificates.client_authorities is not None,
         )
 

@@ -150,6 +150,32 @@ def test_too_many_tokens(file: Path) -> None:
     assert problem(file, f"tokens:\n{entries}\n").startswith("1002:3: tokens has 1001 entries; at most 1000")
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"# nothing\n", "is empty; it needs"),
+        (b"tokens: [\n", "2:1: is not valid YAML: while parsing a flow node"),
+        (b"tokens: \xff\n", "1:1: is not UTF-8 text"),
+        (b"tokens:\n- \x07\n", "2:3: holds the character U+0007, which YAML allows only as an escape"),
+        (b"[tokens]\n", "1:1: the file must be a mapping with `anonymous`, `limits`, `tokens`, not a list"),
+        (b"tokens: []\ntokens: []\n", "2:1: the file has the key `tokens` twice"),
+        (b"roles: []\n", "1:1: the file has the unknown key `roles`; it is a mapping with"),
+        (b"7: []\n", "1:1: a key of the file must be text, not the int 7; put it in quotes"),
+        (b"tokens:\n", "1:8: tokens must be a list, not empty"),
+    ],
+)
+def test_a_file_that_is_none(file: Path, content: bytes, expected: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(AccessFileError) as refused:
+        load_access_rules(file)
+    assert str(refused.value).removeprefix(f"{file}:").strip().startswith(expected)
+
+
+def test_a_byte_order_mark_is_accepted(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbfanonymous: [route]\n")
+    assert load_access_rules(file).anonymous == {Scope.ROUTE}
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(AccessFileError, match=r"none\.yaml: cannot be read: No such file"):
         load_access_rules(tmp_path / "none.yaml")
