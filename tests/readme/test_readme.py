@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from google.protobuf import json_format
 from archroute import Router
 from archroute.v1 import router_pb2, router_pb2_grpc
 from support.clone import INSTALLING, Clone
+from support.fake_openai import fake_openai
 from support.markdown import Block, code_blocks
 from support.readme_tables import README
 from support.server_process import ServerProcess, serving
@@ -56,6 +58,7 @@ NOT_RUN: Mapping[str, str] = {
 }
 # Replaced before a block runs: the port may be taken, and the weights are gigabytes.
 ADDRESS = "localhost:50051"
+LOCAL_MODELS = "http://localhost:8000/v1"
 ARCH_ROUTER = "katanemo/Arch-Router-1.5B"
 
 SERVE = ("make serve", ".venv/bin/archroute serve")
@@ -155,7 +158,22 @@ def check_shape(found: Any, shown: Any) -> None:
         assert type(found) is type(shown)
 
 
-@pytest.mark.parametrize("block", of("python"), ids=str)
+# They need an extra that the server's environment does not have, and a model to call.
+CALLING = [block for block in of("python") if "archroute.openai" in block.text]
+
+
+@pytest.mark.parametrize("block", CALLING, ids=str)
+def test_an_example_that_calls_models(clone: Clone, served: ServerProcess, block: Block) -> None:
+    with fake_openai() as provider:
+        text = block.text.replace(ADDRESS, served.address).replace(LOCAL_MODELS, provider.url)
+        client = str(clone.folder / "client")
+        finished = clone.run(sys.executable, "-W", "error", "-c", text, PYTHONPATH=client)
+    assert finished.returncode == 0, finished.stderr
+    assert "no model answered" not in finished.stdout
+    assert provider.asked()
+
+
+@pytest.mark.parametrize("block", [block for block in of("python") if block not in CALLING], ids=str)
 def test_a_python_example(clone: Clone, served: ServerProcess, block: Block) -> None:
     assert ADDRESS in block.text
     text = block.text.replace(ADDRESS, served.address)
