@@ -26,7 +26,8 @@ def _rows(terminalreporter: pytest.TerminalReporter) -> Iterator[tuple[str, str,
     """Give what each test recorded with `record_property`, in the order of their ends."""
     for reports in terminalreporter.stats.values():
         for report in reports:
-            if isinstance(report, pytest.TestReport) and report.when == "call":
+            # The last report of a test has what its fixtures recorded, too.
+            if isinstance(report, pytest.TestReport) and report.when == "teardown":
                 test = report.nodeid.replace("\\", "/")
                 if test.startswith(SUITE):
                     name, bracket, parameters = test.rpartition("::")[2].partition("[")

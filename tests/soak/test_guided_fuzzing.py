@@ -17,7 +17,7 @@ INPUTS = pick(short=200, long=1_000_000)
 SECONDS = pick(short=60, long=300)
 # Each is a process that has the code of the readers rewritten first, which takes seconds.
 NAMES = pick(short=("request", "policies.yaml", "model.gguf"), long=tuple(TARGETS))
-TIMEOUT = pick(short=300, long=3_600)
+TIMEOUT = pick(short=600, long=3_600)
 
 FUZZER = Path(__file__).parents[1] / "support" / "fuzz.py"
 
