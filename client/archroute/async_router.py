@@ -150,7 +150,9 @@ class AsyncRouter:
         answers: asyncio.Queue[Answer | None] = asyncio.Queue()
         session = StreamSession(self._endpoint, seconds, answers.put_nowait)
         call = self._methods().RouteStream(
-            session.sending_async(requests), timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata
+            session.sending_async(requests),
+            timeout=grpc_timeout(seconds),
+            metadata=self._endpoint.call_metadata(),
         )
         reader = asyncio.create_task(session.receiving_async(call))
         try:
@@ -219,7 +221,7 @@ class AsyncRouter:
         try:
             # Here too: gRPC's own timer wakes a thread, which wakes the event loop, which takes its time.
             async with asyncio.timeout(limit):
-                response = await method(request, timeout=limit, metadata=self._endpoint.metadata)
+                response = await method(request, timeout=limit, metadata=self._endpoint.call_metadata())
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error
         except TimeoutError as error:

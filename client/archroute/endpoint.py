@@ -12,6 +12,7 @@ from archroute.errors import ArchrouteError
 from archroute.fields import checked_text, invalid, kind_of
 from archroute.retries import SERVICE_CONFIG
 from archroute.status import Failure, call_failure
+from archroute.trace_context import trace_metadata
 from archroute.version import __version__
 
 __all__ = ["DEFAULT_ADDRESS", "DEFAULT_TIMEOUT", "ChannelOption", "Endpoint", "grpc_timeout"]
@@ -47,6 +48,9 @@ _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0
 _NAMED_BY_SCHEME = re.compile(
     r"(?:dns|unix|unix-abstract|vsock|ipv4|ipv6|passthrough):.|[a-z][a-z0-9+.-]*://"
 )
+# Those whose names stand for several servers, if there are several.
+_SEVERAL_SERVERS = ("dns:", "ipv4:", "ipv6:")
+_ROUND_ROBIN: ChannelOption = ("grpc.lb_policy_name", "round_robin")
 _WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -72,18 +76,26 @@ class Endpoint:
     ) -> "Endpoint":
         """Checks what a client is built with.
 
+        Calls to `dns:///host:port`, and to a list of addresses, take turns between the servers; gRPC itself
+        would send all of them to the first that answers. An option `grpc.lb_policy_name` changes that.
+
         Raises:
             InvalidRequestError: The address has no port or looks like a web address, the timeout is not above
                 0, or the token is none or would be sent in plain text.
         """
         # Of several options of one name gRPC takes the first, so the caller's must replace ours.
-        merged = dict(_CHANNEL_OPTIONS) | dict(options)
         target = _to_address(address)
+        balanced = (_ROUND_ROBIN,) if target.startswith(_SEVERAL_SERVERS) else ()
+        merged = dict(_CHANNEL_OPTIONS + balanced) | dict(options)
         metadata = authorization(token, target, encrypted=encrypted)
         if metadata and not encrypted:
             # Allowed because it stays on this machine; but gRPC would go through a proxy even to localhost.
             merged["grpc.enable_http_proxy"] = 0
         return cls(target, _to_seconds(timeout), tuple(merged.items()), metadata)
+
+    def call_metadata(self) -> Metadata:
+        """What a call that is made now carries: who calls, and the trace that it belongs to."""
+        return (*self.metadata, *trace_metadata())
 
     def seconds(self, timeout: float | None) -> float:
         """The timeout of a call, in seconds: its own, or else the client's; `math.inf` for no limit.

@@ -53,8 +53,8 @@ class Router:
         """Opens no connection yet.
 
         Args:
-            address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock` or
-                `dns:///host:port`.
+            address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock`. Calls to
+                `dns:///host:port` take turns between the addresses that the name has.
             timeout: Seconds that a call may take if it does not say; `math.inf` for no limit.
             credentials: Of gRPC's own kinds, where `tls` does not do.
             options: gRPC channel options, over those of this package.
@@ -211,7 +211,9 @@ class Router:
         answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         session = StreamSession(self._endpoint, seconds, answers.put)
         call = self._stub.RouteStream(
-            session.sending(requests), timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata
+            session.sending(requests),
+            timeout=grpc_timeout(seconds),
+            metadata=self._endpoint.call_metadata(),
         )
         # A daemon, so that a stream which is never read to its end does not keep the process alive.
         reader = threading.Thread(
@@ -263,6 +265,6 @@ class Router:
     def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)
         try:
-            return method(request, timeout=grpc_timeout(seconds), metadata=self._endpoint.metadata)
+            return method(request, timeout=grpc_timeout(seconds), metadata=self._endpoint.call_metadata())
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error

@@ -37,6 +37,7 @@ class Settings:
     tls_client_ca: Path | None = None
     access: Path | None = None
     self_test: bool = True
+    traces: bool = False
     provider: str = PROVIDER_NAMES[0]
     threads: int = 0
     max_prompt_tokens: int = 4096
@@ -54,6 +55,7 @@ class Settings:
     forward_timeout_seconds: float = 60.0
     unhealthy_after_failures: int = 3
     drain_delay_seconds: float = 0.0
+    max_connection_seconds: float = 0.0
     drain_seconds: float = 20.0
     log_format: LogFormat = LogFormat.AUTO
     log_level: str = "info"
@@ -241,6 +243,7 @@ FLAGS: tuple[Flag, ...] = (
         _boolean,
         "refuse a bundle that does not answer its fixed prompts as it did when it was exported",
     ),
+    Flag("traces", "", _boolean, "send traces over OTLP, to where the variables OTEL_* say"),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(
         "threads",
@@ -315,6 +318,13 @@ FLAGS: tuple[Flag, ...] = (
         "N",
         _whole_number(0, 2**20),
         "failures of the model in a row after which health is NOT_SERVING until a probe succeeds; 0 is never",
+    ),
+    Flag(
+        "max_connection_seconds",
+        "SECONDS",
+        _seconds,
+        "how long a connection is used before its caller is asked for a new one, so that servers that were "
+        "added behind a name get their share; calls under way are finished; 0 for no limit",
     ),
     Flag(
         "drain_delay_seconds",

@@ -54,6 +54,12 @@ NOT_RUN: Mapping[str, str] = {
         "there is no adapter without the hour of training; the tests of `export` merge a tiny one"
     ),
     ENCRYPTED: "there is no certificate for it; the tests of the whole server make one, in test_access.py",
+    "docker build --file deploy/docker/Dockerfile --tag archroute .": (
+        "there is no Docker where tests run; test_docker.py checks the recipe"
+    ),
+    "kubectl apply -k deploy/kubernetes/base": (
+        "there is no cluster where tests run; test_kubernetes.py renders and checks the base"
+    ),
     GRPCURL: "no package index has grpcurl; test_the_call_of_grpcurl makes the same call",
 }
 # Replaced before a block runs: the port may be taken, and the weights are gigabytes.

@@ -62,7 +62,7 @@ class RequestQueue:
             self._requests = [request for request in self._requests if request.limit.first > now]
             left = list(self._requests)
         for request in expired:
-            self._count(expired=True)
+            self._gave_up(request, expired=True)
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(request.limit.passed())
         return left
@@ -75,9 +75,10 @@ class RequestQueue:
         running = []
         for request in taken:
             if request.future.set_running_or_notify_cancel():
+                request.leave_queue()
                 running.append(request)
             else:
-                self._count(expired=request.limit.first <= self._clock())
+                self._gave_up(request, expired=request.limit.first <= self._clock())
         return running
 
     def close(self) -> None:
@@ -91,10 +92,14 @@ class RequestQueue:
         """Take out those that wait, tell each what `error` makes, and return how many they were."""
         with self._changed:
             left, self._requests = self._requests, []
-        told = [request for request in left if request.future.set_running_or_notify_cancel()]
-        for request in told:
-            request.future.set_exception(error())
-        return len(told)
+        told = 0
+        for request in left:
+            failure = error()
+            request.leave_queue(type(failure))
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_exception(failure)
+                told += 1
+        return told
 
     def _drop_cancelled(self, request: Request, future: Future[Settled]) -> None:
         """Take a cancelled request out, unless whoever else took it out has counted it."""
@@ -105,9 +110,11 @@ class RequestQueue:
                 return
             self._requests.remove(request)
         # asyncio cancels what it waits for when the time is over, too.
-        self._count(expired=request.limit.first <= self._clock())
+        self._gave_up(request, expired=request.limit.first <= self._clock())
 
-    def _count(self, *, expired: bool) -> None:
+    def _gave_up(self, request: Request, *, expired: bool) -> None:
+        """Count a request that left before its turn, and say so."""
         with self._changed:
             self._expired += expired
             self._cancelled += not expired
+        request.gave_up(expired=expired)

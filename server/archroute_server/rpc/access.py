@@ -87,7 +87,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         except AccessDenied as error:
             name = method.rpartition("/")[2]
             event = STREAM_EVENT if name == "RouteStream" else REQUEST_EVENT
-            entry = self._access_log.entry(name, event=event, request_id=request_id(metadata))
+            entry = self._access_log.entry(
+                name, event=event, metadata=metadata, request_id=request_id(metadata)
+            )
             await fail(error, entry).abort(context)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 
 import grpc
 from grpc_health.v1 import health, health_pb2
@@ -45,8 +46,12 @@ class RpcServer:
         max_message_bytes: int,
         stream_concurrency: int,
         access: AccessControl | None = None,
+        max_connection_seconds: float = math.inf,
     ) -> None:
-        """Let in whom `access` lets in; without it, everyone to what needs no token."""
+        """Let in whom `access` lets in; without it, everyone to what needs no token.
+
+        A connection is closed after `max_connection_seconds`, once the calls on it are over.
+        """
         self._service = service
         self._serving = False
         self._servicer = RouterServicer(
@@ -61,6 +66,7 @@ class RpcServer:
             options=(
                 *_CHANNEL_OPTIONS,
                 ("grpc.max_receive_message_length", max_message_bytes * GRPC_LIMIT_FACTOR),
+                *_connection_age(max_connection_seconds),
             ),
         )
         self._server.add_generic_rpc_handlers((self._servicer.handler(),))
@@ -133,3 +139,10 @@ class RpcServer:
         self._serving = status == health_pb2.HealthCheckResponse.SERVING
         for name in HEALTH_SERVICES:
             await self._health.set(name, status)
+
+
+def _connection_age(seconds: float) -> tuple[tuple[str, int], ...]:
+    if math.isinf(seconds):
+        return ()
+    # gRPC keeps it in 32 bits, the greatest of which is no limit to it.
+    return (("grpc.max_connection_age_ms", min(max(round(seconds * 1000), 1), 2**31 - 1)),)

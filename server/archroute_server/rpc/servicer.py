@@ -71,8 +71,9 @@ class RouterServicer:
         async def handle(data: bytes, context: Context) -> Response:
             self._track(context)
             caller = current_caller()
+            metadata = tuple(context.invocation_metadata() or ())
             entry = self._access_log.entry(
-                method, caller=caller.name, request_id=request_id(context.invocation_metadata())
+                method, caller=caller.name, metadata=metadata, request_id=request_id(metadata)
             )
 
             async def answer() -> Response:
@@ -92,15 +93,17 @@ class RouterServicer:
     async def _route_stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         self._track(context)
         caller = current_caller()
-        stream_id = request_id(context.invocation_metadata())
+        metadata = tuple(context.invocation_metadata() or ())
+        stream_id = request_id(metadata)
         entry = self._access_log.entry(
-            "RouteStream", event=STREAM_EVENT, caller=caller.name, stream_id=stream_id
+            "RouteStream", event=STREAM_EVENT, caller=caller.name, metadata=metadata, stream_id=stream_id
         )
         stream = RouteStream(
             self._service,
             self._access_log,
             context,
             caller,
+            entry.trace,
             stream_id=stream_id,
             concurrency=self._stream_concurrency,
             max_message_bytes=self._max_message_bytes,

@@ -14,6 +14,7 @@ from archroute_server.rpc.settle import Context, settle
 from archroute_server.rpc.status import Failure
 from archroute_server.rpc.wire import check_size, parse
 from archroute_server.telemetry.access_log import AccessEntry, AccessLog
+from archroute_server.telemetry.tracing import RequestTrace
 
 
 class RouteStream:
@@ -29,6 +30,7 @@ class RouteStream:
         access_log: AccessLog,
         context: Context,
         caller: Caller,
+        trace: RequestTrace,
         *,
         stream_id: str,
         concurrency: int,
@@ -38,6 +40,7 @@ class RouteStream:
         self._access_log = access_log
         self._context = context
         self._caller = caller
+        self._trace = trace
         self._stream_id = stream_id
         self._max_message_bytes = max_message_bytes
         self._slots = asyncio.Semaphore(min(concurrency, caller.limits.concurrent_requests or concurrency))
@@ -87,6 +90,7 @@ class RouteStream:
         entry = self._access_log.entry(
             "RouteStream",
             caller=self._caller.name,
+            within=self._trace,
             request_id=message.request_id,
             stream_id=self._stream_id,
         )

@@ -1,6 +1,7 @@
 """FinishedRequest: what is known of a request at its end, for the log and for whoever counts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from archroute_server.telemetry.caller_name import CallerName
 
@@ -45,3 +46,7 @@ class FinishedRequest:
     decided: DecidedRequest | None = None
     caller: CallerName | None = None
     """Who asked; None if that could not be found out."""
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    """What the caller can name it by, such as `request_id`."""
+    trace_id: str = ""
+    """Of the trace that it is part of, if that is recorded."""
