@@ -14,6 +14,7 @@ from archroute_server.engine.identity import Identity
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.lifecycle.reload import BundleReload, ReloadResult, Sources
 from archroute_server.lifecycle.served_engine import CurrentEngine, ServedEngine
+from archroute_server.lifecycle.warm_up import warm_up
 from archroute_server.metrics.reloads import BUNDLE_RESULTS
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.policy import Policy, PolicySet
@@ -41,8 +42,7 @@ class Served:
         self.made: list[FakeEngine] = []
         self.reload = BundleReload(
             self.current,
-            Sources(self.find, self.load, lambda: SETS, lambda: self.memory),
-            self_test=True,
+            Sources(self.find, self.load, lambda engine: warm_up(engine, SETS), lambda: self.memory),
             prefix_cache_bytes=100 * 2**20,
             close_seconds=60,
             observe=self.results.append,
