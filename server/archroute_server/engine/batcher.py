@@ -19,6 +19,9 @@ from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
 from archroute_server.engine.vitals import Vitals
 from archroute_server.engine.watched_model import WatchedModel
 
+INFERENCE_THREAD = "inference"
+"""The name of the thread that runs a model."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
@@ -64,7 +67,7 @@ class Batcher:
         self._failed_batches = 0
         self._failed_runs = 0
         self._failures_in_a_row = 0
-        self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=INFERENCE_THREAD, daemon=True)
         self._thread.start()
 
     @property
