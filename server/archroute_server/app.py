@@ -27,7 +27,6 @@ from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySe
 from archroute_server.metrics.http_server import PATH as METRICS_PATH
 from archroute_server.metrics.http_server import MetricsServer
 from archroute_server.metrics.metrics import Metrics
-from archroute_server.metrics.reloads import BUNDLE
 from archroute_server.router.policy_file import PolicyFileError, load_policy_sets
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.address import Address, AddressUnavailable
@@ -203,7 +202,7 @@ class Application:
             Sources(self._bundle_folder, lambda folder: self._load_engine(folder, settings), prepare),
             prefix_cache_bytes=settings.prefix_cache_mib * 2**20,
             close_seconds=settings.max_deadline_seconds,
-            observe=partial(metrics.reloads.count, BUNDLE),
+            observe=metrics.bundle_reloads.count,
         )
 
 

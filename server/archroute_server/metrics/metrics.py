@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
 
+from archroute_server.metrics.bundle_reloads import BundleReloadMetrics
 from archroute_server.metrics.engine import EngineCollector, MeasuredEngine
-from archroute_server.metrics.reloads import ReloadMetrics
 from archroute_server.metrics.requests import RequestMetrics
 
 
@@ -19,7 +19,7 @@ class Metrics:
         self.requests = RequestMetrics(self.registry)
         self.engine = EngineCollector()
         self.registry.register(self.engine)
-        self.reloads = ReloadMetrics(self.registry)
+        self.bundle_reloads = BundleReloadMetrics(self.registry)
         self._ready = Gauge(
             "archroute_ready", "1 while the server reports SERVING, else 0.", registry=self.registry
         )
@@ -28,7 +28,7 @@ class Metrics:
     def open(self, engine: MeasuredEngine) -> None:
         """Read the statistics of `engine` from now on, which decides from now on."""
         self.engine.open(engine)
-        self.reloads.bundle_changed()
+        self.bundle_reloads.bundle_changed()
 
     def watch_readiness(self, ready: Callable[[], bool]) -> None:
         """Ask `ready` for `archroute_ready` from now on; any thread may ask it."""

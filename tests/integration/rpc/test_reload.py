@@ -143,7 +143,7 @@ async def test_answers_name_the_bundle_that_decided_them(
     while not bundles.engines["one"].closed.is_set():
         await asyncio.sleep(0)
     found = await running.scrape()
-    assert found.by("archroute_reloads_total", "what", "result") == {("bundle", "done"): 1}
+    assert found.by("archroute_bundle_reloads_total", "result") == {"done": 1}
     assert found.by("archroute_build_info", "bundle") == {second: 1}
     assert found.value("archroute_bundle_serving_since_timestamp_seconds") > 0
 
@@ -171,7 +171,7 @@ async def test_a_bundle_that_is_refused_changes_nothing(running: Running, bundle
     answer = await running.stub.Route(ask("hi"))
     assert answer.revisions.bundle_digest == read_manifest(bundles.link.with_name("one"))[1]
     found = await running.scrape()
-    assert found.by("archroute_reloads_total", "what", "result") == {("bundle", "failed"): 1}
+    assert found.by("archroute_bundle_reloads_total", "result") == {"failed": 1}
     # And again, once it was put right.
     bundles.self_test = None
     signal.raise_signal(RELOAD_SIGNAL)
@@ -183,7 +183,7 @@ async def test_a_signal_for_nothing(running: Running, bundles: Bundles, log: Log
         signal.raise_signal(RELOAD_SIGNAL)
         await logged(log, "the bundle is unchanged", times)
     found = await running.scrape()
-    assert found.by("archroute_reloads_total", "what", "result") == {("bundle", "unchanged"): 2}
+    assert found.by("archroute_bundle_reloads_total", "result") == {"unchanged": 2}
 
 
 async def test_a_stop_does_not_wait_for_a_bundle(running: Running, bundles: Bundles, log: Log) -> None:
