@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +48,7 @@ _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LoadEngine = Callable[[Path, Settings], ServedEngine]
+Prepare = Callable[[ServedEngine], Awaitable[None]]
 FindBundle = Callable[[], Coroutine[Any, Any, Path]]
 
 # What a person can put right; the messages say how. Anything else is a defect and keeps its traceback.
@@ -97,6 +98,7 @@ def load_served_engine(folder: Path, settings: Settings) -> ServedEngine:
             decision_cache_seconds=settings.decision_cache_seconds,
             forward_timeout=settings.forward_timeout_seconds or math.inf,
         ),
+        self_test=settings.self_test,
     )
 
 
@@ -164,7 +166,8 @@ class Application:
         reading_again = asyncio.create_task(protection.keep_current(self._look_seconds))
         with handled_signals() as told:
             try:
-                engine = await _unless(told.stop, self._start_engine(policy_sets))
+                prepare = partial(warm_up, policy_sets=policy_sets, self_test=settings.self_test)
+                engine = await _unless(told.stop, self._start_engine(prepare))
                 if engine is not None:
                     current = CurrentEngine(engine, service.open, metrics.open)
                     await server.open_for_calls()
@@ -180,7 +183,7 @@ class Application:
                         seconds=round(time.perf_counter() - began, 3),
                     )
                     # What SIGHUP does, in this order.
-                    reloads = (self._bundle_reload(current, lambda: policy_sets, metrics).run,)
+                    reloads = (self._bundle_reload(current, prepare, metrics).run,)
                     async with reloading(told.reload, reloads):
                         await _unless(told.stop, self._supervisor(current, server).run())
                     await server.announce_stop()
@@ -194,13 +197,13 @@ class Application:
                 await server.stop()
         log_event(_logger, logging.INFO, "stopped")
 
-    async def _start_engine(self, policy_sets: PolicySets) -> ServedEngine:
+    async def _start_engine(self, prepare: Prepare) -> ServedEngine:
         """Load the model, test it and warm it up."""
         folder = await self._bundle_folder()
         log_event(_logger, logging.INFO, "loading the model", folder=str(folder))
         engine = await in_background(lambda: self._load_engine(folder, self._settings))
         try:
-            await warm_up(engine, policy_sets, self_test=self._settings.self_test)
+            await prepare(engine)
         except BaseException:
             await engine.close(grace=0, patience=LAST_PASS_SECONDS)
             raise
@@ -218,14 +221,11 @@ class Application:
             forward_timeout=self._settings.forward_timeout_seconds or math.inf,
         )
 
-    def _bundle_reload(
-        self, current: CurrentEngine, policy_sets: Callable[[], PolicySets], metrics: Metrics
-    ) -> BundleReload:
+    def _bundle_reload(self, current: CurrentEngine, prepare: Prepare, metrics: Metrics) -> BundleReload:
         settings = self._settings
         return BundleReload(
             current,
-            Sources(self._bundle_folder, lambda folder: self._load_engine(folder, settings), policy_sets),
-            self_test=settings.self_test,
+            Sources(self._bundle_folder, lambda folder: self._load_engine(folder, settings), prepare),
             prefix_cache_bytes=settings.prefix_cache_mib * 2**20,
             close_seconds=settings.max_deadline_seconds,
             observe=metrics.bundle_reloads.count,

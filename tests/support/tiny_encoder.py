@@ -1,4 +1,4 @@
-"""The encoder of prompts for engines over a model of the test's own."""
+"""Prompts in the tokens of a tiny tokenizer."""
 
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame, PromptHere, SpecialToken, Text
@@ -7,12 +7,10 @@ from archroute_server.router.tokenizer import Tokenizer
 from support.checkpoints import tiny_tokenizer
 
 
-def tiny_encoder(budget: int = 2048) -> tuple[PromptEncoder, int]:
-    """Return an encoder with the tiny tokenizer, and the token that ends a turn."""
+def tiny_encoder(budget: int = 2048) -> PromptEncoder:
+    """Encode as the model card has it, in a frame of user and assistant."""
     tokenizer = Tokenizer(tiny_tokenizer())
-    start, end = (tokenizer.token_id(token) for token in ("<|im_start|>", "<|im_end|>"))
-    assert start is not None
-    assert end is not None
+    start, end = special_token(tokenizer, "<|im_start|>"), special_token(tokenizer, "<|im_end|>")
     frame = ChatFrame(
         (
             SpecialToken(start, "<|im_start|>"),
@@ -24,4 +22,11 @@ def tiny_encoder(budget: int = 2048) -> tuple[PromptEncoder, int]:
             Text("assistant\n"),
         )
     )
-    return PromptEncoder(PromptVariant.load(DEFAULT_VARIANT), frame, tokenizer, budget), end
+    return PromptEncoder(PromptVariant.load(DEFAULT_VARIANT), frame, tokenizer, budget)
+
+
+def special_token(tokenizer: Tokenizer, text: str) -> int:
+    """The id of a special token that there is."""
+    found = tokenizer.token_id(text)
+    assert found is not None
+    return found

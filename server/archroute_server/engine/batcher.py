@@ -20,6 +20,9 @@ from archroute_server.engine.vitals import Vitals
 from archroute_server.engine.watched_model import WatchedModel
 from archroute_server.telemetry.stages import Stage, StageObserver, StageRun, observed, unobserved
 
+INFERENCE_THREAD = "inference"
+"""The name of the thread that runs a model."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
@@ -65,7 +68,7 @@ class Batcher:
         self._failed_batches = 0
         self._failed_runs = 0
         self._failures_in_a_row = 0
-        self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=INFERENCE_THREAD, daemon=True)
         self._thread.start()
 
     @property

@@ -29,11 +29,12 @@ from archroute_server.engine.request import Settled
 from archroute_server.engine.self_test import SelfTest, SelfTestReport
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
 from archroute_server.engine.vitals import Vitals
+from archroute_server.engine.warm_up import WARM_UP_MESSAGES, WARM_UP_POLICIES
 from archroute_server.router.answer import answer_trie
 from archroute_server.router.decision import Decision, Rows, decide, fallback, greedy_answer
 from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
-from archroute_server.router.message import Message, Role
-from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.message import Message
+from archroute_server.router.policy import PolicySet
 from archroute_server.router.trie import AnswerTrie
 from archroute_server.telemetry.stages import (
     Stage,
@@ -46,10 +47,6 @@ from archroute_server.telemetry.stages import (
 
 # Layouts are a few hundred kilobytes at 500 policies; inline policies make one each.
 _LAYOUTS_KEPT = 64
-
-# What a model is asked to find out whether it runs, where its bundle brings nothing to ask.
-PROBE_POLICIES = PolicySet("", (Policy("probe", "Requests that check whether the model runs."),))
-PROBE_MESSAGES = (Message(Role.USER, "Does the model run?"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +184,12 @@ class Engine:
         return None if self._self_test is None else await self._self_test.run(self._ask)
 
     async def probe(self) -> None:
-        """Find out whether the model runs, with the next of the fixed prompts, or one of its own.
+        """Find out whether the model runs, with the next of the fixed prompts, or else the warm-up's.
 
         Raises what `run_self_test` raises.
         """
         if self._self_test is None:
-            await self.read_branches(PROBE_POLICIES, PROBE_MESSAGES)
+            await self.read_branches(WARM_UP_POLICIES, WARM_UP_MESSAGES)
         else:
             await self._self_test.run_next(self._ask)
 

@@ -43,14 +43,21 @@ def prompt_budget(max_prompt_tokens: int, tree_tokens: int, positions: int) -> i
 
 
 def load_engine(
-    folder: Path, *, provider: str, threads: int, max_prompt_tokens: int, limits: Limits | None = None
+    folder: Path,
+    *,
+    provider: str,
+    threads: int,
+    max_prompt_tokens: int,
+    limits: Limits | None = None,
+    self_test: bool = False,
 ) -> Engine:
     """Open the bundle in `folder`, check every file of it, and load it on `provider`.
 
     `threads` is how many the model computes with, 0 for one on each physical core that the container's CPU
     quota allows. Prompts are cut to
     `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
-    provider, and the shapes that it runs best, are the provider's.
+    provider, and the shapes that it runs best, are the provider's. `self_test` gives the engine the bundle's
+    fixed prompts, for `Engine.run_self_test`.
 
     Raises `BundleError` for a bundle that is incomplete, altered or not understood, and `RuntimeLoadError`
     for a provider or graph that does not load and for limits that the model is too small for, and
@@ -77,15 +84,15 @@ def load_engine(
         raise BundleError(f"{folder}: {error}; install a newer archroute") from error
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
-    self_test = _self_test(bundle, encoder)
+    fixed_prompts = _fixed_prompts(bundle, encoder) if self_test else None
     load = OptimumSession if manifest.exporter == "optimum" else Session
     session = load(bundle.graph, manifest.model, chosen, threads)
     temperature = manifest.calibration.temperature if manifest.calibration else None
     identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature, manifest.precision)
-    return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits, self_test)
+    return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
 
 
-def _self_test(bundle: Bundle, encoder: PromptEncoder) -> SelfTest | None:
+def _fixed_prompts(bundle: Bundle, encoder: PromptEncoder) -> SelfTest | None:
     """Make the bundle's fixed prompts ready, as they are whatever the settings."""
     recorded = bundle.manifest.self_test
     if recorded is None:

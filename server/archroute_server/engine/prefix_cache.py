@@ -83,6 +83,13 @@ class PrefixCache:
         """The bound in bytes."""
         return self._capacity
 
+    def clear(self) -> None:
+        """Forget everything. Not to be called inside a `match` block."""
+        self._evictions += len(self._recency)
+        self._root = _Node(None, (), None)
+        self._recency.clear()
+        self._held = 0
+
     def known_tokens(self, tokens: Sequence[int], limit: int) -> int:
         """Return how many tokens `match` would give, without a mark on the cache."""
         return sum(agreed for _, agreed in self._longest(tokens, limit))
@@ -125,13 +132,6 @@ class PrefixCache:
             path.append(node)
         self._touch(path)
         self._evict()
-
-    def clear(self) -> None:
-        """Forget everything. Not to be called inside a `match` block."""
-        self._evictions += len(self._recency)
-        self._root = _Node(None, (), None)
-        self._recency.clear()
-        self._held = 0
 
     def _longest(self, tokens: Sequence[int], limit: int) -> list[tuple[_Node, int]]:
         """Follow `tokens` as far as it is worth while."""

@@ -17,8 +17,7 @@ from archroute_server.bundle.manifest import Manifest
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentEngine, ServedEngine
 from archroute_server.lifecycle.threads import in_background
-from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet, warm_up
-from archroute_server.router.policy_sets import PolicySets
+from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.memory import available_memory
 from archroute_server.telemetry.logging import log_event
@@ -51,12 +50,13 @@ class Sources:
     """Where a reload takes things from.
 
     `find` gives the bundle's folder, where links lead, and `load` its engine, blocking for as long as it
-    takes. `policy_sets` are those that the server holds at that time. `memory` is how many bytes can be had.
+    takes. `prepare` tests an engine and warms it up, as at the start of the server. `memory` is how many
+    bytes can be had.
     """
 
     find: Callable[[], Awaitable[Path]]
     load: Callable[[Path], ServedEngine]
-    policy_sets: Callable[[], PolicySets]
+    prepare: Callable[[ServedEngine], Awaitable[None]]
     memory: Callable[[], float] = available_memory
 
 
@@ -68,7 +68,6 @@ class BundleReload:
         current: CurrentEngine,
         sources: Sources,
         *,
-        self_test: bool,
         prefix_cache_bytes: int,
         close_seconds: float,
         observe: Callable[[str], object] = lambda result: None,
@@ -76,7 +75,6 @@ class BundleReload:
         """Close an engine that was replaced after at most `close_seconds`; tell `observe` each result."""
         self._current = current
         self._sources = sources
-        self._self_test = self_test
         self._prefix_cache_bytes = prefix_cache_bytes
         self._close_seconds = close_seconds
         self._observe = observe
@@ -117,7 +115,7 @@ class BundleReload:
         log_event(_logger, logging.INFO, "loading another bundle", folder=str(folder), bundle=digest)
         engine = await in_background(lambda: self._sources.load(folder))
         try:
-            await warm_up(engine, self._sources.policy_sets(), self_test=self._self_test)
+            await self._sources.prepare(engine)
         except BaseException:
             await engine.close(grace=0, patience=LAST_PASS_SECONDS)
             raise

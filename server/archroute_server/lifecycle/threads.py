@@ -8,11 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from archroute_server.engine.batcher import INFERENCE_THREAD
+
 T = TypeVar("T")
 
 LOADING = "loading"
 # They run native code: that of ONNX Runtime, for as long as it pleases.
-_NATIVE = frozenset({LOADING, "inference"})
+_NATIVE = frozenset({LOADING, INFERENCE_THREAD})
 
 
 async def in_background(work: Callable[[], T], name: str = LOADING) -> T:

@@ -3,9 +3,9 @@
 import logging
 import time
 
-from archroute_server.engine.engine import PROBE_MESSAGES, PROBE_POLICIES
 from archroute_server.engine.errors import ModelFailed
 from archroute_server.engine.self_test import SelfTestFailed
+from archroute_server.engine.warm_up import WARM_UP_MESSAGES, WARM_UP_POLICIES
 from archroute_server.lifecycle.served_engine import ServedEngine
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.policy import PolicySet
@@ -32,7 +32,7 @@ async def warm_up(engine: ServedEngine, policy_sets: PolicySets, *, self_test: b
         if self_test:
             await _run_self_test(engine)
         sets = [policy_sets.get(name) for name in policy_sets.names()]
-        for policy_set in sets or [PROBE_POLICIES]:
+        for policy_set in sets or [WARM_UP_POLICIES]:
             await _decide_once(engine, policy_set)
     except (SelfTestFailed, UnservablePolicySet):
         raise
@@ -71,7 +71,7 @@ async def _run_self_test(engine: ServedEngine) -> None:
 
 async def _decide_once(engine: ServedEngine, policy_set: PolicySet) -> None:
     try:
-        await engine.decide(policy_set, PROBE_MESSAGES)
+        await engine.decide(policy_set, WARM_UP_MESSAGES)
     except InvalidRequest as error:
         raise UnservablePolicySet(
             f"the policy set {policy_set.name!r} cannot be served with this model: {error}"

@@ -1,9 +1,9 @@
-"""BundleReloadMetrics: what came of reloading the model, and since when the one decides that does."""
+"""BundleReloadMetrics: what came of the reloads of the bundle, and since when the one that decides does."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 # At 0 from the start: a rate needs a first value.
-BUNDLE_RESULTS = ("done", "unchanged", "too_little_memory", "failed")
+RESULTS = ("done", "unchanged", "too_little_memory", "failed")
 
 
 class BundleReloadMetrics:
@@ -12,12 +12,12 @@ class BundleReloadMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._reloads = Counter(
             "archroute_bundle_reloads",
-            "Reloads of the model by what came of them: done, unchanged, too_little_memory for two models "
+            "Reloads of the bundle by what came of them: done, unchanged, too_little_memory for two models "
             "beside each other, or failed. All but done leave everything as it was.",
             ("result",),
             registry=registry,
         )
-        for result in BUNDLE_RESULTS:
+        for result in RESULTS:
             self._reloads.labels(result)
         self._since = Gauge(
             "archroute_bundle_serving_since_timestamp_seconds",
@@ -26,9 +26,9 @@ class BundleReloadMetrics:
         )
 
     def count(self, result: str) -> None:
-        """Count a reload by its result."""
+        """Count a reload."""
         self._reloads.labels(result).inc()
 
     def bundle_changed(self) -> None:
-        """Note that another engine decides from now on."""
+        """Note that another bundle decides from now on."""
         self._since.set_to_current_time()

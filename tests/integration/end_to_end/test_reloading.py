@@ -10,7 +10,7 @@ import pytest
 
 from archroute import Router
 from support.manifests import turn
-from support.server_process import ServerProcess, serving
+from support.server_process import PATIENCE, ServerProcess, serving
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_bundle_with_other_answers_is_refused(server: ServerProcess, link: Pat
 def test_a_server_does_not_start_with_other_answers_unless_told(link: Path) -> None:
     wrong = link.with_name("wrong")
     with serving("--model", wrong, "--listen", "127.0.0.1:0") as server:
-        assert server.process.wait(60) == 1
+        assert server.process.wait(PATIENCE) == 1
         assert not server.events("ready")
     assert (
         "archroute: the model does not answer as it did when it was exported: to prompt 3 of 6" in server.log

@@ -26,7 +26,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def run_self_test(folder: Path, **settings: int) -> SelfTestReport | None:
     engine = load_engine(
-        folder, provider="cpu", threads=1, max_prompt_tokens=settings.get("max_prompt_tokens", 2048)
+        folder,
+        provider="cpu",
+        threads=1,
+        max_prompt_tokens=settings.get("max_prompt_tokens", 2048),
+        self_test=True,
     )
     try:
         return await engine.run_self_test()
@@ -66,6 +70,17 @@ async def test_a_bundle_of_before_has_nothing_to_test(checkpoint: Path, tmp_path
     write_manifest(tmp_path / "bundle", manifest, None)
     assert open_bundle(tmp_path / "bundle").manifest.self_test is None
     assert await run_self_test(tmp_path / "bundle") is None
+
+
+async def test_who_does_not_ask_for_it_need_not_pass_it(checkpoint: Path, tmp_path: Path) -> None:
+    content = export_bundle(checkpoint, tmp_path / "bundle").manifest.encode()
+    altered = content.replace(b"three days in Lisbon", b"four days in Lisbon")
+    (tmp_path / "bundle" / MANIFEST_FILE).write_bytes(altered)
+    with pytest.raises(SelfTestFailed, match=r"prompt 4 of 6 is not written, or not tokenized, as it was"):
+        await run_self_test(tmp_path / "bundle")
+    engine = load_engine(tmp_path / "bundle", provider="cpu", threads=1, max_prompt_tokens=2048)
+    assert await engine.run_self_test() is None
+    await engine.close(grace=0)
 
 
 async def test_a_self_test_that_cannot_be_asked(checkpoint: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from support.faulty_model import FaultyModel
 from support.numpy_model import NumpyModel
 from support.rpc_calls import Log, ask, refusal
 from support.scrape import Scrape, scrape
-from support.tiny_encoder import tiny_encoder
+from support.tiny_encoder import special_token, tiny_encoder
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -96,7 +96,8 @@ async def faulty(
     model = FaultyModel(NumpyModel(400))
 
     def load(folder: Path, settings: Settings) -> Engine:
-        encoder, end_of_turn = tiny_encoder()
+        encoder = tiny_encoder()
+        end_of_turn = special_token(encoder.tokenizer, "<|im_end|>")
         limits = Limits(forward_timeout=settings.forward_timeout_seconds)
         return Engine(model, encoder, end_of_turn, IDENTITY, limits)
 

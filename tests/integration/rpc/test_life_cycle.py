@@ -17,9 +17,9 @@ from archroute_server import app
 from archroute_server.app import Application
 from archroute_server.bundle.errors import BundleError
 from archroute_server.config import Settings
-from archroute_server.engine.engine import PROBE_MESSAGES
 from archroute_server.engine.errors import ModelFailed
 from archroute_server.engine.self_test import SelfTestFailed
+from archroute_server.engine.warm_up import WARM_UP_MESSAGES
 from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS, end_at_once
 from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet
 from archroute_server.router.errors import InvalidRequest, Violation
@@ -43,7 +43,7 @@ policy_sets:
         description: Small talk.
 """
 
-WARM_UP_TEXT = PROBE_MESSAGES[0].text
+WARM_UP_TEXT = WARM_UP_MESSAGES[0].text
 
 
 @pytest.fixture(autouse=True)

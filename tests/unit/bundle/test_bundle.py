@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archroute_server.bundle.bundle import open_bundle
+from archroute_server.bundle.bundle import open_bundle, read_manifest
 from archroute_server.bundle.errors import BundleError
 from archroute_server.bundle.manifest import Calibration
 
@@ -151,6 +151,47 @@ def test_a_calibration_that_cannot_be_is_refused(folder: Path, wrong: dict[str, 
     edit(folder, lambda manifest: manifest.update(calibration=CALIBRATION | wrong))
     with pytest.raises(BundleError, match=rf"\$\.calibration\.{next(iter(wrong))}"):
         open_bundle(folder)
+
+
+SELF_TEST: dict[str, Any] = {
+    "policies": [{"name": "code", "description": "Writing code"}],
+    "max_prompt_tokens": 1024,
+    "prompts": [
+        {
+            "messages": [{"role": "user", "text": "hi"}],
+            "prompt_sha256": "00",
+            "choice": "other",
+            "probability": 0.75,
+            "branches": [[-0.287682, -1.386294]],
+        }
+    ],
+    "measured": 0.01,
+    "bound": 0.05,
+}
+
+
+def test_a_bundle_may_bring_fixed_prompts(folder: Path) -> None:
+    assert open_bundle(folder).manifest.self_test is None
+    edit(folder, lambda manifest: manifest.update(self_test=SELF_TEST))
+    manifest = open_bundle(folder).manifest
+    assert manifest.self_test is not None
+    assert manifest.self_test.prompts[0].choice == "other"
+    assert json.loads(manifest.encode())["self_test"] == SELF_TEST
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bound": 0.0}, {"bound": -1.0}, {"prompts": []}, {"policies": []}, {"max_prompt_tokens": 0}]
+)
+def test_fixed_prompts_that_would_test_nothing_are_refused(folder: Path, wrong: dict[str, object]) -> None:
+    edit(folder, lambda manifest: manifest.update(self_test=SELF_TEST | wrong))
+    with pytest.raises(BundleError, match=rf"\$\.self_test\.{next(iter(wrong))}"):
+        open_bundle(folder)
+
+
+def test_the_manifest_can_be_read_by_itself(folder: Path) -> None:
+    bundle = open_bundle(folder)
+    (folder / "model.onnx.data").unlink()
+    assert read_manifest(folder) == (bundle.manifest, bundle.digest)
 
 
 @pytest.mark.parametrize(("version", "advice"), [(2, "install a newer archroute"), (0, "export the")])

@@ -11,12 +11,12 @@ from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
 from archroute_server.router.encoder import PromptEncoder
 from support.engine_calls import IDENTITY
-from support.tiny_encoder import tiny_encoder
+from support.tiny_encoder import special_token, tiny_encoder
 
 
 @pytest.fixture(scope="module")
 def encoder() -> PromptEncoder:
-    return tiny_encoder()[0]
+    return tiny_encoder()
 
 
 @pytest.fixture
@@ -27,9 +27,7 @@ def open_engine(encoder: PromptEncoder) -> Callable[..., object]:
         limits: Limits = Limits(),  # noqa: B008
         identity: Identity = IDENTITY,
     ) -> AsyncIterator[Engine]:
-        end = encoder.tokenizer.token_id("<|im_end|>")
-        assert end is not None
-        engine = Engine(model, encoder, end, identity, limits)
+        engine = Engine(model, encoder, special_token(encoder.tokenizer, "<|im_end|>"), identity, limits)
         try:
             yield engine
         finally:

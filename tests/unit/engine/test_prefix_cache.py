@@ -103,6 +103,22 @@ def test_the_least_recently_used_leaf_goes_first() -> None:
     assert [known(cache, [*POLICIES, *turn]) for turn in (FIRST, SECOND, third)] == [70, 50, 70]
 
 
+def test_what_is_cleared_is_not_known_and_may_be_learned_again() -> None:
+    cache = PrefixCache(ROOMY)
+    cache.insert(POLICIES, cache_of(POLICIES))
+    cache.insert([*POLICIES, *FIRST], cache_of([*POLICIES, *FIRST]))
+    known(cache, [*POLICIES, *FIRST])
+    known(cache, [*POLICIES, *FIRST])  # joins the runs
+    before = cache.statistics
+    cache.clear()
+    assert (cache.statistics.held_bytes, cache.statistics.nodes) == (0, 0)
+    assert cache.statistics.evictions == before.evictions + before.nodes
+    assert known(cache, [*POLICIES, *FIRST]) == 0
+    cache.insert(POLICIES, cache_of(POLICIES))
+    assert known(cache, [*POLICIES, *FIRST]) == 50
+    assert cache.statistics.held_bytes == 50 * BYTES_A_TOKEN
+
+
 def test_what_is_being_read_is_not_evicted() -> None:
     cache = PrefixCache(50 * BYTES_A_TOKEN)
     cache.insert(POLICIES, cache_of(POLICIES))

@@ -9,12 +9,13 @@ import pytest
 
 from archroute_server.bundle.bundle import read_manifest
 from archroute_server.bundle.errors import BundleError
-from archroute_server.engine.engine import PROBE_MESSAGES
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.self_test import SelfTestFailed
+from archroute_server.engine.warm_up import WARM_UP_MESSAGES
 from archroute_server.lifecycle.reload import BundleReload, ReloadResult, Sources
 from archroute_server.lifecycle.served_engine import CurrentEngine, ServedEngine
-from archroute_server.metrics.bundle_reloads import BUNDLE_RESULTS
+from archroute_server.lifecycle.warm_up import warm_up
+from archroute_server.metrics.bundle_reloads import RESULTS
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.router.policy_sets import PolicySets
@@ -41,8 +42,7 @@ class Served:
         self.made: list[FakeEngine] = []
         self.reload = BundleReload(
             self.current,
-            Sources(self.find, self.load, lambda: SETS, lambda: self.memory),
-            self_test=True,
+            Sources(self.find, self.load, lambda engine: warm_up(engine, SETS), lambda: self.memory),
             prefix_cache_bytes=100 * 2**20,
             close_seconds=60,
             observe=self.results.append,
@@ -151,7 +151,7 @@ async def test_other_answers_keep_the_old_one(served: Served) -> None:
 
 @pytest.mark.parametrize("error", [InvalidRequest(Violation("policies", "take too much")), OSError()])
 async def test_a_warm_up_that_fails_keeps_the_old_one(served: Served, error: Exception) -> None:
-    served.prepare = lambda engine: engine.fail(PROBE_MESSAGES[0].text, error)
+    served.prepare = lambda engine: engine.fail(WARM_UP_MESSAGES[0].text, error)
     await keeps_the_old_one(served)
 
 
@@ -170,7 +170,7 @@ async def keeps_the_old_one(served: Served) -> None:
 
 async def test_a_stop_during_the_warm_up_closes_the_new_one(served: Served) -> None:
     holds = []
-    served.prepare = lambda engine: holds.append(engine.hold(PROBE_MESSAGES[0].text))
+    served.prepare = lambda engine: holds.append(engine.hold(WARM_UP_MESSAGES[0].text))
     turn(served.link, "two")
     reloading = asyncio.create_task(served.reload.run())
     while not holds:
@@ -190,4 +190,4 @@ async def test_a_hanging_engine_does_not_hold_up_the_next(served: Served) -> Non
 
 
 def test_the_results_are_those_of_the_metrics() -> None:
-    assert tuple(result.value for result in ReloadResult) == BUNDLE_RESULTS
+    assert tuple(result.value for result in ReloadResult) == RESULTS

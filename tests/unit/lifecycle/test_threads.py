@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from archroute_server.engine.batcher import INFERENCE_THREAD
 from archroute_server.lifecycle.threads import LOADING, in_background
 
 
@@ -36,7 +37,7 @@ async def test_cancelling_does_not_wait() -> None:
     assert await asyncio.to_thread(ended.wait, 60)
 
 
-@pytest.mark.parametrize("name", [LOADING, "inference"])
+@pytest.mark.parametrize("name", [LOADING, INFERENCE_THREAD])
 def test_the_process_ends_with_its_status_while_native_code_runs(name: str) -> None:
     script = (
         "import threading\n"
