@@ -19,6 +19,7 @@ from archroute.errors import (
     InvalidRequestError,
     ModelMapError,
     NoModelFitsError,
+    PolicySetChangedError,
     PolicySetNotFoundError,
     ProtocolError,
     RequestCancelledError,
@@ -38,6 +39,7 @@ from archroute.selection.selection import Selection
 from archroute.selection.selector import Selector
 from archroute.selection.stickiness import Stickiness
 from archroute.selection.strategies.strategy import Strategy
+from archroute.validation import Finding, Severity, Validation
 from archroute.version import __version__
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "Decision",
     "FailedPreconditionError",
     "FieldViolation",
+    "Finding",
     "InvalidRequestError",
     "Message",
     "Model",
@@ -59,6 +62,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "PolicySet",
+    "PolicySetChangedError",
     "PolicySetNotFoundError",
     "PolicySetSummary",
     "ProtocolError",
@@ -73,10 +77,12 @@ __all__ = [
     "SelectionReason",
     "Selector",
     "ServerError",
+    "Severity",
     "Stickiness",
     "Strategy",
     "Timings",
     "TokenUsage",
     "UnavailableError",
+    "Validation",
     "__version__",
 ]

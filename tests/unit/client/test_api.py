@@ -16,6 +16,7 @@ API = [
     "Decision",
     "FailedPreconditionError",
     "FieldViolation",
+    "Finding",
     "InvalidRequestError",
     "Message",
     "Model",
@@ -26,6 +27,7 @@ API = [
     "Outcome",
     "Policy",
     "PolicySet",
+    "PolicySetChangedError",
     "PolicySetNotFoundError",
     "PolicySetSummary",
     "ProtocolError",
@@ -40,11 +42,13 @@ API = [
     "SelectionReason",
     "Selector",
     "ServerError",
+    "Severity",
     "Stickiness",
     "Strategy",
     "Timings",
     "TokenUsage",
     "UnavailableError",
+    "Validation",
     "__version__",
 ]
 
@@ -82,7 +86,9 @@ def test_the_twins_have_the_same_methods() -> None:
     assert list(_methods(archroute.Router)) == list(_methods(archroute.AsyncRouter))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["route", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["route", "--help"], ["policies", "--help"]]
+)
 def test_the_client_imports_nothing_heavy(arguments: list[str]) -> None:
     program = f"""
 import sys
