@@ -11,20 +11,22 @@ from typing import Any, Protocol, TypeVar
 
 from archroute.commands import CommandError
 from archroute_server.bundle.errors import BundleError
+from archroute_server.catalogue.catalogue import PolicyCatalogue, PolicyEngine
+from archroute_server.catalogue.errors import PolicyStoreError, UnservablePolicySet
+from archroute_server.catalogue.watching import following
 from archroute_server.config import Settings
 from archroute_server.embedded import EmbeddedModelError, embedded_bundle
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import load_engine
+from archroute_server.engine.warm_up import WARM_UP_POLICIES
 from archroute_server.metrics.engine import MeasuredEngine
 from archroute_server.metrics.http_server import PATH as METRICS_PATH
 from archroute_server.metrics.http_server import MetricsServer
 from archroute_server.metrics.metrics import Metrics
-from archroute_server.router.errors import InvalidRequest
-from archroute_server.router.message import Message, Role
-from archroute_server.router.policy import Policy, PolicySet
-from archroute_server.router.policy_file import PolicyFileError, load_policy_sets
-from archroute_server.router.policy_sets import PolicySets
+from archroute_server.router.policy_file import PolicyFileError
 from archroute_server.rpc.address import Address, AddressUnavailable
+from archroute_server.rpc.admin import AdminGate
+from archroute_server.rpc.policy_set_service import PolicySetService
 from archroute_server.rpc.server import RpcServer
 from archroute_server.rpc.service import DecidingEngine, RouterService
 from archroute_server.runtime.errors import RuntimeLoadError
@@ -33,13 +35,10 @@ from archroute_server.telemetry.logging import configure_logging, log_event, log
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-_WARM_UP_POLICIES = PolicySet("", (Policy("warm_up", "Requests that check whether the model runs."),))
-_WARM_UP_MESSAGES = (Message(Role.USER, "Does the model run?"),)
-
 _logger = logging.getLogger(__name__)
 
 
-class ServedEngine(DecidingEngine, MeasuredEngine, Protocol):
+class ServedEngine(DecidingEngine, PolicyEngine, MeasuredEngine, Protocol):
     """An engine that the application owns."""
 
     async def close(self, grace: float) -> None:
@@ -52,16 +51,13 @@ LoadEngine = Callable[[Path, Settings], ServedEngine]
 FindBundle = Callable[[], Coroutine[Any, Any, Path]]
 
 
-class UnservablePolicySet(Exception):
-    """A policy set that no request could be decided with; the message names it and says why."""
-
-
 # What a person can put right; the messages say how. Anything else is a defect and keeps its traceback.
 STARTUP_ERRORS = (
     AddressUnavailable,
     BundleError,
     EmbeddedModelError,
     PolicyFileError,
+    PolicyStoreError,
     RuntimeLoadError,
     UnservablePolicySet,
 )
@@ -118,9 +114,13 @@ class Application:
         """
         metrics = Metrics()
         with published(metrics, self._settings.metrics_listen):
-            await self._run(metrics)
+            catalogue = PolicyCatalogue.open(self._settings.policies, self._settings.policy_store)
+            try:
+                await self._run(metrics, catalogue)
+            finally:
+                await catalogue.close()
 
-    async def _run(self, metrics: Metrics) -> None:
+    async def _run(self, metrics: Metrics, catalogue: PolicyCatalogue) -> None:
         """Serve, and count.
 
         The address is taken before the model is loaded: a taken port is known at once, and health checks
@@ -129,10 +129,11 @@ class Application:
         began = time.perf_counter()
         settings = self._settings
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
-        policy_sets = load_policy_sets(settings.policies) if settings.policies else PolicySets()
-        service = RouterService(policy_sets, max_deadline=settings.max_deadline_seconds)
+        metrics.catalogue.open(catalogue)
+        service = RouterService(catalogue, max_deadline=settings.max_deadline_seconds)
         server = RpcServer(
             service,
+            PolicySetService(catalogue, AdminGate(allowed=settings.allow_admin), service.stopping),
             AccessLog(message_text=settings.log_message_text, observe=metrics.requests.observe),
             max_message_bytes=settings.max_message_bytes,
             stream_concurrency=settings.stream_concurrency,
@@ -143,7 +144,7 @@ class Application:
         engine: ServedEngine | None = None
         try:
             with stop_signal() as stop:
-                engine = await _unless(stop, self._start_engine(policy_sets))
+                engine = await _unless(stop, self._start_engine(catalogue))
                 if engine is not None:
                     service.open(engine)
                     metrics.engine.open(engine)
@@ -153,13 +154,14 @@ class Application:
                         logging.INFO,
                         "ready",
                         address=str(address),
-                        policy_sets=policy_sets.names(),
+                        policy_sets=catalogue.current.names(),
                         provider=engine.identity.provider,
                         prompt_variant=engine.identity.prompt_variant,
                         bundle=engine.identity.bundle_digest,
                         seconds=round(time.perf_counter() - began, 3),
                     )
-                    await stop.wait()
+                    async with following(catalogue.path, catalogue.reload):
+                        await stop.wait()
         finally:
             await server.drain(settings.drain_seconds)
             if engine is not None:
@@ -168,29 +170,19 @@ class Application:
             await server.stop()
         log_event(_logger, logging.INFO, "stopped")
 
-    async def _start_engine(self, policy_sets: PolicySets) -> ServedEngine:
-        """Load the model and decide once with each policy set, so that no caller waits for a first time."""
+    async def _start_engine(self, catalogue: PolicyCatalogue) -> ServedEngine:
+        """Load the model and let it read each policy set, so that no caller waits for a first time."""
         folder = self._settings.model or await self._find_bundle()
         log_event(_logger, logging.INFO, "loading the model", folder=str(folder))
         engine = await asyncio.to_thread(self._load_engine, folder, self._settings)
         try:
-            for name in policy_sets.names():
-                await _warm_up(engine, policy_sets.get(name))
-            if not policy_sets.names():
-                await _warm_up(engine, _WARM_UP_POLICIES)
+            await catalogue.use(engine)
+            if not catalogue.current.names():
+                await engine.warm(WARM_UP_POLICIES)
         except BaseException:
             await engine.close(grace=0)
             raise
         return engine
-
-
-async def _warm_up(engine: ServedEngine, policy_set: PolicySet) -> None:
-    try:
-        await engine.decide(policy_set, _WARM_UP_MESSAGES)
-    except InvalidRequest as error:
-        raise UnservablePolicySet(
-            f"the policy set {policy_set.name!r} cannot be served with this model: {error}"
-        ) from error
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from archroute_server.engine.batcher import BatchStatistics
 from archroute_server.engine.decision_cache import DecisionCacheStatistics
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
+from archroute_server.engine.policy_set_size import PolicySetSize
 from archroute_server.engine.prefix_cache import CacheStatistics
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
+from archroute_server.engine.warm_up import WARM_UP_MESSAGES
 from archroute_server.router.conversation import rank
 from archroute_server.router.decision import Decision, Outcome, Ranked, fallback
 from archroute_server.router.message import Message
@@ -33,6 +35,10 @@ class FakeEngine:
         self.identity = identity or Identity("sha256:0123", "arch-router/model-card", "cpu")
         self.decided: list[tuple[PolicySet, tuple[Message, ...]]] = []
         self.limits: list[TimeLimit] = []
+        self.kept: list[PolicySet] = []
+        self.size = PolicySetSize(
+            prompt_tokens=150, max_prompt_tokens=4096, branch_tokens=9, max_branch_tokens=1024
+        )
         self.closed = asyncio.Event()
         self._holds: dict[str, Hold] = {}
         self._failures: dict[str, Exception] = {}
@@ -83,6 +89,15 @@ class FakeEngine:
         self.decided.append((policies, tuple(messages)))
         answer = _answer(policies, min_probability)
         return self._changes.get(text, lambda unchanged: unchanged)(answer)
+
+    async def warm(self, policies: PolicySet) -> None:
+        await self._decide(policies, WARM_UP_MESSAGES, 0.0)
+
+    async def keep(self, policy_sets: Sequence[PolicySet]) -> None:
+        self.kept = list(policy_sets)
+
+    async def measure(self, policies: PolicySet) -> PolicySetSize:
+        return self.size
 
     async def close(self, grace: float) -> None:
         self.closed.set()

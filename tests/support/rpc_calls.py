@@ -13,9 +13,13 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from archroute.v1 import router_pb2
+from archroute_server.catalogue.catalogue import PolicyCatalogue
 from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.policy_file import PlacedPolicySets
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.address import Address
+from archroute_server.rpc.admin import AdminGate
+from archroute_server.rpc.policy_set_service import PolicySetService
 from archroute_server.rpc.server import RpcServer
 from archroute_server.rpc.service import RouterService
 from archroute_server.telemetry.access_log import AccessLog
@@ -78,11 +82,17 @@ class Refusal:
 
 
 def new_server(
-    policy_sets: PolicySets = POLICY_SETS, *, max_deadline: float = math.inf
+    policy_sets: PolicySets = POLICY_SETS,
+    *,
+    max_deadline: float = math.inf,
+    catalogue: PolicyCatalogue | None = None,
+    allow_admin: bool = False,
 ) -> tuple[RpcServer, RouterService]:
-    service = RouterService(policy_sets, max_deadline=max_deadline)
+    catalogue = catalogue or PolicyCatalogue(PlacedPolicySets(policy_sets, {}))
+    service = RouterService(catalogue, max_deadline=max_deadline)
     server = RpcServer(
         service,
+        PolicySetService(catalogue, AdminGate(allowed=allow_admin), service.stopping),
         AccessLog(),
         max_message_bytes=MAX_MESSAGE_BYTES,
         stream_concurrency=STREAM_CONCURRENCY,

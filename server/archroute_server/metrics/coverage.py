@@ -9,6 +9,7 @@ DECIDING_METHODS = frozenset({"Route", "RouteStream"})
 # What the caller got wrong, or gave up: no answer was owed. Too large a request has the code of an overload.
 CALLERS_CODES = frozenset(
     {
+        "ABORTED",
         "CANCELLED",
         "FAILED_PRECONDITION",
         "INVALID_ARGUMENT",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
 
+from archroute_server.metrics.catalogue import CatalogueCollector
 from archroute_server.metrics.engine import EngineCollector
 from archroute_server.metrics.requests import RequestMetrics
 
@@ -18,6 +19,8 @@ class Metrics:
         self.requests = RequestMetrics(self.registry)
         self.engine = EngineCollector()
         self.registry.register(self.engine)
+        self.catalogue = CatalogueCollector()
+        self.registry.register(self.catalogue)
         self._ready = Gauge(
             "archroute_ready", "1 while the server reports SERVING, else 0.", registry=self.registry
         )
