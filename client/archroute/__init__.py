@@ -23,6 +23,7 @@ from archroute.errors import (
     InvalidRequestError,
     ModelMapError,
     NoModelFitsError,
+    PolicySetChangedError,
     PolicySetNotFoundError,
     ProtocolError,
     RequestCancelledError,
@@ -35,6 +36,7 @@ from archroute.policy import Policy, PolicySet, PolicySetSummary
 from archroute.request import RouteRequest
 from archroute.router import Router
 from archroute.tls import Tls
+from archroute.validation import Finding, Severity, Validation
 from archroute.version import __version__
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ __all__ = [
     "Decision",
     "FailedPreconditionError",
     "FieldViolation",
+    "Finding",
     "InvalidRequestError",
     "Message",
     "Model",
@@ -66,6 +69,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "PolicySet",
+    "PolicySetChangedError",
     "PolicySetNotFoundError",
     "PolicySetSummary",
     "ProtocolError",
@@ -80,12 +84,14 @@ __all__ = [
     "SelectionReason",
     "Selector",
     "ServerError",
+    "Severity",
     "Stickiness",
     "Strategy",
     "Timings",
     "Tls",
     "TokenUsage",
     "UnavailableError",
+    "Validation",
     "__version__",
 ]
 

@@ -14,11 +14,12 @@ from archroute.endpoint import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, ChannelOption, 
 from archroute.errors import ProtocolError
 from archroute.fields import checked_text, invalid
 from archroute.message import Conversation
-from archroute.policy import Policy, PolicySet, PolicySetSummary
+from archroute.policy import Policy, PolicySet, PolicySetSummary, to_policy_set
 from archroute.request import RouteRequest, to_request
 from archroute.stream import Answer, StreamSession
 from archroute.tls import Tls, to_credentials
-from archroute.v1 import router_pb2, router_pb2_grpc
+from archroute.v1 import policy_sets_pb2, policy_sets_pb2_grpc, router_pb2, router_pb2_grpc
+from archroute.validation import Validation
 
 if TYPE_CHECKING:
     from archroute.selection.needs import Needs
@@ -61,6 +62,7 @@ class AsyncRouter:
         """What `select` goes by; None if the client was built without."""
         self._channel: grpc.aio.Channel | None = None
         self._stub: router_pb2_grpc.RouterServiceStub | None = None
+        self._policy_set_stub: policy_sets_pb2_grpc.PolicySetServiceStub | None = None
         self._closed = False
 
     async def route(
@@ -176,6 +178,44 @@ class AsyncRouter:
         response = await self._call(self._methods().GetPolicySet, request, timeout)
         return PolicySet.from_message(response.policy_set)
 
+    async def validate_policy_set(
+        self,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        name: str = "",
+        default_policy: str | None = None,
+        timeout: float | None = None,
+    ) -> Validation:
+        """Says what is wrong with policies and what is doubtful, and changes nothing."""
+        policy_set = to_policy_set(name, policies, default_policy)
+        request = policy_sets_pb2.ValidatePolicySetRequest(policy_set=policy_set)
+        response = await self._call(self._policy_sets().ValidatePolicySet, request, timeout)
+        return Validation.from_message(response)
+
+    async def put_policy_set(
+        self,
+        name: str,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        default_policy: str | None = None,
+        if_revision: str | None = None,
+        timeout: float | None = None,
+    ) -> PolicySet:
+        """Stores a policy set on the server, whether or not there was one of that name."""
+        policy_set = to_policy_set(name, policies, default_policy)
+        request = policy_sets_pb2.PutPolicySetRequest(policy_set=policy_set, if_revision=if_revision)
+        response = await self._call(self._policy_sets().PutPolicySet, request, timeout)
+        return PolicySet.from_message(response.policy_set)
+
+    async def delete_policy_set(
+        self, name: str, *, if_revision: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Removes a policy set from the server's store."""
+        request = policy_sets_pb2.DeletePolicySetRequest(
+            name=checked_text(name, "name"), if_revision=if_revision
+        )
+        await self._call(self._policy_sets().DeletePolicySet, request, timeout)
+
     async def close(self) -> None:
         """Closes the connection and cancels the calls in flight; later calls raise ValueError."""
         self._closed = True
@@ -194,17 +234,28 @@ class AsyncRouter:
         return f"AsyncRouter({self._endpoint.address!r})"
 
     def _methods(self) -> router_pb2_grpc.RouterServiceStub:
+        channel = self._open_channel()
+        if self._stub is None:
+            self._stub = router_pb2_grpc.RouterServiceStub(channel)  # type: ignore[no-untyped-call]
+        return self._stub
+
+    def _policy_sets(self) -> policy_sets_pb2_grpc.PolicySetServiceStub:
+        channel = self._open_channel()
+        if self._policy_set_stub is None:
+            self._policy_set_stub = policy_sets_pb2_grpc.PolicySetServiceStub(channel)  # type: ignore[no-untyped-call]
+        return self._policy_set_stub
+
+    def _open_channel(self) -> grpc.aio.Channel:
         if self._closed:
             raise ValueError(f"{self!r} is closed")
         # Late, because a channel binds itself to the event loop that it is made in.
-        if self._stub is None:
+        if self._channel is None:
             address, options = self._endpoint.address, self._endpoint.channel_options
             if self._credentials is None:
                 self._channel = grpc.aio.insecure_channel(address, options)
             else:
                 self._channel = grpc.aio.secure_channel(address, self._credentials, options)
-            self._stub = router_pb2_grpc.RouterServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        return self._stub
+        return self._channel
 
     def _checked_selector(self) -> "Selector":
         if self.selector is None:

@@ -9,7 +9,8 @@
     ├── RequestCancelledError       CANCELLED
     ├── ResourceExhaustedError      RESOURCE_EXHAUSTED
     ├── UnavailableError            UNAVAILABLE
-    ├── ServerError                 UNKNOWN, INTERNAL, DATA_LOSS, ABORTED, ALREADY_EXISTS
+    ├── PolicySetChangedError       ABORTED
+    ├── ServerError                 UNKNOWN, INTERNAL, DATA_LOSS, ALREADY_EXISTS
     ├── ProtocolError               UNIMPLEMENTED, OK; also an answer that is not one
     ├── ModelMapError               no status: the model map of `select` is wrong
     ├── CircuitOpenError            no status: `select(strict=True)` did not ask a router that keeps failing
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidRequestError",
     "ModelMapError",
     "NoModelFitsError",
+    "PolicySetChangedError",
     "PolicySetNotFoundError",
     "ProtocolError",
     "RequestCancelledError",
@@ -113,6 +115,10 @@ class UnavailableError(ArchrouteError):
     """Nobody answers at the address, or the server is starting or stopping."""
 
 
+class PolicySetChangedError(ArchrouteError):
+    """The policy set has another revision than `if_revision` said: `metadata["current_revision"]`."""
+
+
 class ServerError(ArchrouteError):
     """The server failed. Its log says why."""
 
@@ -145,7 +151,7 @@ ERRORS: Mapping[grpc.StatusCode, type[ArchrouteError]] = MappingProxyType(
         grpc.StatusCode.PERMISSION_DENIED: AccessDeniedError,
         grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
         grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
-        grpc.StatusCode.ABORTED: ServerError,
+        grpc.StatusCode.ABORTED: PolicySetChangedError,
         grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
         grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
         grpc.StatusCode.INTERNAL: ServerError,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from archroute.fields import checked_text, invalid, kind_of
 from archroute.v1 import router_pb2
 
-__all__ = ["Policy", "PolicySet", "PolicySetSummary", "to_policies"]
+__all__ = ["Policy", "PolicySet", "PolicySetSummary", "to_policies", "to_policy_set"]
 
 _KEYS = ("name", "description", "models")
 
@@ -35,12 +35,15 @@ class PolicySet:
     policies: tuple[Policy, ...]
     default_policy: str | None = None
     """The name of the policy that a `FALLBACK` names; None if the set declares none."""
+    stored: bool = False
+    """Whether the set is in the server's store, so that `Router.put_policy_set` replaces it."""
 
     @classmethod
     def from_message(cls, message: router_pb2.PolicySet) -> "PolicySet":
         """Reads a policy set as a server sends it."""
         policies = (Policy(each.name, each.description, tuple(each.models)) for each in message.policies)
-        return cls(message.name, message.revision, tuple(policies), message.default_policy or None)
+        default = message.default_policy or None
+        return cls(message.name, message.revision, tuple(policies), default, message.stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,13 @@ class PolicySetSummary:
     policy_count: int
     is_default: bool
     """Whether a request that names no policies is decided by this set."""
+    stored: bool = False
+    """As in `PolicySet`."""
 
     @classmethod
     def from_message(cls, message: router_pb2.PolicySetSummary) -> "PolicySetSummary":
         """Reads a summary as a server sends it."""
-        return cls(message.name, message.revision, message.policy_count, message.is_default)
+        return cls(message.name, message.revision, message.policy_count, message.is_default, message.stored)
 
 
 def to_policies(values: object, field: str = "policies") -> list[router_pb2.Policy]:
@@ -71,6 +76,19 @@ def to_policies(values: object, field: str = "policies") -> list[router_pb2.Poli
     if isinstance(values, str | bytes | Mapping | Policy) or not isinstance(values, Iterable):
         raise invalid(field, f"must be a list of policies, not {kind_of(values)}")
     return [_to_policy(value, f"{field}[{index}]") for index, value in enumerate(values)]
+
+
+def to_policy_set(name: object, policies: object, default_policy: object) -> router_pb2.PolicySet:
+    """Converts a policy set, without a revision. `default_policy` may be None.
+
+    Raises:
+        InvalidRequestError: As for `to_policies`.
+    """
+    return router_pb2.PolicySet(
+        name=checked_text(name, "name"),
+        policies=to_policies(policies),
+        default_policy=None if default_policy is None else checked_text(default_policy, "default_policy"),
+    )
 
 
 def _to_policy(value: object, field: str) -> router_pb2.Policy:

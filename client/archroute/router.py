@@ -13,11 +13,12 @@ from archroute.decision import Decision, from_response
 from archroute.endpoint import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, ChannelOption, Endpoint, grpc_timeout
 from archroute.fields import checked_text, invalid
 from archroute.message import Conversation
-from archroute.policy import Policy, PolicySet, PolicySetSummary
+from archroute.policy import Policy, PolicySet, PolicySetSummary, to_policy_set
 from archroute.request import RouteRequest, to_request
 from archroute.stream import Answer, StreamSession
 from archroute.tls import Tls, to_credentials
-from archroute.v1 import router_pb2, router_pb2_grpc
+from archroute.v1 import policy_sets_pb2, policy_sets_pb2_grpc, router_pb2, router_pb2_grpc
+from archroute.validation import Validation
 
 if TYPE_CHECKING:
     from archroute.selection.needs import Needs
@@ -79,6 +80,7 @@ class Router:
         else:
             self._channel = grpc.secure_channel(arguments[0], credentials, arguments[1])
         self._stub = router_pb2_grpc.RouterServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._policy_sets = policy_sets_pb2_grpc.PolicySetServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def route(
         self,
@@ -237,6 +239,69 @@ class Router:
         request = router_pb2.GetPolicySetRequest(name=checked_text(name, "name"))
         response = self._call(self._stub.GetPolicySet, request, timeout)
         return PolicySet.from_message(response.policy_set)
+
+    def validate_policy_set(
+        self,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        name: str = "",
+        default_policy: str | None = None,
+        timeout: float | None = None,
+    ) -> Validation:
+        """Says what is wrong with policies and what is doubtful, and changes nothing.
+
+        Args:
+            policies: As for `route`.
+            name: What the policy set is to be called. May be left out.
+            default_policy: The name of the policy that a `FALLBACK` would name.
+            timeout: As for `route`.
+        """
+        policy_set = to_policy_set(name, policies, default_policy)
+        request = policy_sets_pb2.ValidatePolicySetRequest(policy_set=policy_set)
+        response = self._call(self._policy_sets.ValidatePolicySet, request, timeout)
+        return Validation.from_message(response)
+
+    def put_policy_set(
+        self,
+        name: str,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        default_policy: str | None = None,
+        if_revision: str | None = None,
+        timeout: float | None = None,
+    ) -> PolicySet:
+        """Stores a policy set on the server, whether or not there was one of that name.
+
+        Requests are decided by it from then on. The server must have a store and take changes. Sets of its
+        files cannot be replaced. If no answer comes in time, the set may have been stored nevertheless.
+
+        Args:
+            name: What requests will call it.
+            policies: As for `route`.
+            default_policy: The name of the policy that a `FALLBACK` is to name.
+            if_revision: Store it only if the set has this revision now; "" if there must be none yet. Else
+                a `PolicySetChangedError` is raised. None replaces whatever there is.
+            timeout: As for `route`.
+        """
+        policy_set = to_policy_set(name, policies, default_policy)
+        request = policy_sets_pb2.PutPolicySetRequest(policy_set=policy_set, if_revision=if_revision)
+        response = self._call(self._policy_sets.PutPolicySet, request, timeout)
+        return PolicySet.from_message(response.policy_set)
+
+    def delete_policy_set(
+        self, name: str, *, if_revision: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Removes a policy set from the server's store.
+
+        Args:
+            name: Which one. If there is none of that name, a `PolicySetNotFoundError` is raised.
+            if_revision: As for `put_policy_set`.
+            timeout: As for `route`.
+        """
+        request = policy_sets_pb2.DeletePolicySetRequest(
+            name=checked_text(name, "name"), if_revision=if_revision
+        )
+        self._call(self._policy_sets.DeletePolicySet, request, timeout)
 
     def close(self) -> None:
         """Closes the connection and cancels the calls in flight; later calls raise ValueError."""

@@ -19,6 +19,7 @@ from archroute.errors import (
     FailedPreconditionError,
     FieldViolation,
     InvalidRequestError,
+    PolicySetChangedError,
     PolicySetNotFoundError,
     ProtocolError,
     RequestCancelledError,
@@ -54,6 +55,7 @@ _SUMMARIES: Mapping[type[ArchrouteError], str] = MappingProxyType(
         RequestCancelledError: "the call to {address} was cancelled",
         ResourceExhaustedError: "the archroute server at {address} is at a limit; send less, or later",
         UnavailableError: "the archroute server at {address} cannot answer now; try again",
+        PolicySetChangedError: "the policy set on the archroute server at {address} was changed meanwhile",
         ServerError: "the archroute server at {address} failed; its log says why",
         ProtocolError: "what answers at {address} is no archroute server that this client understands; "
         "check the address and the versions",

@@ -9,17 +9,19 @@ Only the server is missing: arguments are checked and selections are made as by 
 needs to wait for a timeout, for a `DeadlineExceededError` is an answer like any other.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 
 from archroute.async_router import AsyncRouter
 from archroute.decision import Decision, Outcome, RankedPolicy, Revisions, Timings, TokenUsage
-from archroute.errors import ArchrouteError, PolicySetNotFoundError
-from archroute.policy import PolicySet, PolicySetSummary
+from archroute.errors import ArchrouteError, PolicySetChangedError, PolicySetNotFoundError
+from archroute.policy import Policy, PolicySet, PolicySetSummary, to_policy_set
 from archroute.request import RouteRequest, to_request
 from archroute.router import Router
 from archroute.selection.selector import Selector
 from archroute.stream import Answer
 from archroute.v1 import router_pb2
+from archroute.validation import Validation
 
 __all__ = ["FakeAnswer", "FakeAsyncRouter", "FakeRouter", "decision"]
 
@@ -88,7 +90,7 @@ class _Script:
     def summaries(self) -> tuple[PolicySetSummary, ...]:
         """The first policy set is the default one."""
         summaries = [
-            PolicySetSummary(each.name, each.revision, len(each.policies), index == 0)
+            PolicySetSummary(each.name, each.revision, len(each.policies), index == 0, each.stored)
             for index, each in enumerate(self.policy_sets)
         ]
         return tuple(sorted(summaries, key=lambda each: each.name))
@@ -98,6 +100,41 @@ class _Script:
             if name in ("", each.name):
                 return each
         raise PolicySetNotFoundError(f"the fake router has no policy set {name!r}")
+
+    def put(self, message: router_pb2.PolicySet, if_revision: str | None) -> PolicySet:
+        self._check(message.name, if_revision)
+        message.revision = _revision(message)
+        message.stored = True
+        policy_set = PolicySet.from_message(message)
+        # In its place, since the first one is the default.
+        there = {each.name: each for each in self.policy_sets} | {policy_set.name: policy_set}
+        self.policy_sets = tuple(there.values())
+        return policy_set
+
+    def delete(self, name: str, if_revision: str | None) -> None:
+        if not any(each.name == name for each in self.policy_sets):
+            raise PolicySetNotFoundError(f"the fake router has no policy set {name!r}")
+        self._check(name, if_revision)
+        self.policy_sets = tuple(each for each in self.policy_sets if each.name != name)
+
+    def _check(self, name: str, if_revision: str | None) -> None:
+        current = next((each.revision for each in self.policy_sets if each.name == name), "")
+        if if_revision is not None and if_revision != current:
+            raise PolicySetChangedError(
+                f"the policy set {name!r} of the fake router has the revision {current!r}",
+                reason="REVISION_MISMATCH",
+                metadata={"current_revision": current},
+            )
+
+
+def _revision(message: router_pb2.PolicySet) -> str:
+    """A revision that equal policies share; not the one that a server would give."""
+    content = router_pb2.PolicySet(policies=message.policies, default_policy=message.default_policy)
+    return f"sha256:{hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()}"
+
+
+def _validation(message: router_pb2.PolicySet) -> Validation:
+    return Validation((), _revision(message), 0, 0)
 
 
 def _given(answer: Decision | ArchrouteError) -> Decision:
@@ -155,6 +192,35 @@ class FakeRouter(Router):
         """One of the policy sets that it was built with."""
         return self._script.policy_set(name)
 
+    def validate_policy_set(
+        self,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        name: str = "",
+        default_policy: str | None = None,
+        timeout: float | None = None,
+    ) -> Validation:
+        """Finds nothing: only a server can judge policies."""
+        return _validation(to_policy_set(name, policies, default_policy))
+
+    def put_policy_set(
+        self,
+        name: str,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        default_policy: str | None = None,
+        if_revision: str | None = None,
+        timeout: float | None = None,
+    ) -> PolicySet:
+        """Holds a policy set, whatever the policies are."""
+        return self._script.put(to_policy_set(name, policies, default_policy), if_revision)
+
+    def delete_policy_set(
+        self, name: str, *, if_revision: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Forgets one of the policy sets that it holds."""
+        self._script.delete(name, if_revision)
+
     def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
         self._endpoint.seconds(timeout)
         return _given(self._script.to(request))
@@ -209,6 +275,35 @@ class FakeAsyncRouter(AsyncRouter):
     async def get_policy_set(self, name: str = "", *, timeout: float | None = None) -> PolicySet:
         """One of the policy sets that it was built with."""
         return self._script.policy_set(name)
+
+    async def validate_policy_set(
+        self,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        name: str = "",
+        default_policy: str | None = None,
+        timeout: float | None = None,
+    ) -> Validation:
+        """Finds nothing: only a server can judge policies."""
+        return _validation(to_policy_set(name, policies, default_policy))
+
+    async def put_policy_set(
+        self,
+        name: str,
+        policies: Iterable[Policy | Mapping[str, object]],
+        *,
+        default_policy: str | None = None,
+        if_revision: str | None = None,
+        timeout: float | None = None,
+    ) -> PolicySet:
+        """Holds a policy set, whatever the policies are."""
+        return self._script.put(to_policy_set(name, policies, default_policy), if_revision)
+
+    async def delete_policy_set(
+        self, name: str, *, if_revision: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Forgets one of the policy sets that it holds."""
+        self._script.delete(name, if_revision)
 
     async def _decide(self, request: router_pb2.RouteRequest, timeout: float | None) -> Decision:
         self._endpoint.seconds(timeout)

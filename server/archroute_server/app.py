@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ from archroute_server.access.access_file import AccessFileError
 from archroute_server.access.certificates import CertificateError, CertificateFiles
 from archroute_server.access.reloading import LOOK_SECONDS
 from archroute_server.bundle.errors import BundleError
+from archroute_server.catalogue.catalogue import PolicyCatalogue
+from archroute_server.catalogue.errors import PolicyStoreError, UnservablePolicySet
+from archroute_server.catalogue.watching import following
 from archroute_server.config import Settings
 from archroute_server.embedded import EmbeddedModelError, embedded_bundle
 from archroute_server.engine.limits import Limits
@@ -25,13 +29,14 @@ from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentE
 from archroute_server.lifecycle.signals import handled_signals
 from archroute_server.lifecycle.supervisor import ModelHangs, Supervisor
 from archroute_server.lifecycle.threads import in_background, leave
-from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet, warm_up
+from archroute_server.lifecycle.warm_up import ModelUnusable, warm_up
 from archroute_server.metrics.http_server import PATH as METRICS_PATH
 from archroute_server.metrics.http_server import MetricsServer
 from archroute_server.metrics.metrics import Metrics
-from archroute_server.router.policy_file import PolicyFileError, load_policy_sets
-from archroute_server.router.policy_sets import PolicySets
+from archroute_server.router.policy_file import PolicyFileError
 from archroute_server.rpc.address import Address, AddressUnavailable
+from archroute_server.rpc.admin import AdminGate
+from archroute_server.rpc.policy_set_service import PolicySetService
 from archroute_server.rpc.protection import Protection
 from archroute_server.rpc.server import RpcServer
 from archroute_server.rpc.service import RouterService
@@ -60,6 +65,7 @@ STARTUP_ERRORS = (
     EmbeddedModelError,
     ModelUnusable,
     PolicyFileError,
+    PolicyStoreError,
     RuntimeLoadError,
     SelfTestFailed,
     TracingUnavailable,
@@ -128,11 +134,15 @@ class Application:
         tracing = open_tracing(traces=self._settings.traces)
         try:
             with published(metrics, self._settings.metrics_listen):
-                await self._run(metrics, tracing)
+                catalogue = PolicyCatalogue.open(self._settings.policies, self._settings.policy_store)
+                try:
+                    await self._run(metrics, tracing, catalogue)
+                finally:
+                    await catalogue.close()
         finally:
             await asyncio.to_thread(tracing.close)
 
-    async def _run(self, metrics: Metrics, tracing: Tracing) -> None:
+    async def _run(self, metrics: Metrics, tracing: Tracing, catalogue: PolicyCatalogue) -> None:
         """Serve, count and trace.
 
         The address is taken before the model is loaded: a taken port is known at once, and health checks
@@ -141,11 +151,14 @@ class Application:
         began = time.perf_counter()
         settings = self._settings
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
-        policy_sets = load_policy_sets(settings.policies) if settings.policies else PolicySets()
+        metrics.catalogue.open(catalogue)
         protection = _protection(settings)
-        service = RouterService(policy_sets, max_deadline=settings.max_deadline_seconds)
+        # An access file says who may change something; without one, whoever can reach the server may or not.
+        admin = AdminGate(allowed=settings.allow_admin or settings.access is not None)
+        service = RouterService(catalogue, max_deadline=settings.max_deadline_seconds)
         server = RpcServer(
             service,
+            PolicySetService(catalogue, admin, service.stopping),
             AccessLog(
                 message_text=settings.log_message_text, observe=metrics.requests.observe, tracing=tracing
             ),
@@ -166,7 +179,7 @@ class Application:
         reading_again = asyncio.create_task(protection.keep_current(self._look_seconds))
         with handled_signals() as told:
             try:
-                prepare = partial(warm_up, policy_sets=policy_sets, self_test=settings.self_test)
+                prepare = partial(warm_up, catalogue=catalogue, self_test=settings.self_test)
                 engine = await _unless(told.stop, self._start_engine(prepare))
                 if engine is not None:
                     current = CurrentEngine(engine, service.open, metrics.open)
@@ -176,15 +189,22 @@ class Application:
                         logging.INFO,
                         "ready",
                         address=str(address),
-                        policy_sets=policy_sets.names(),
+                        policy_sets=catalogue.current.names(),
                         provider=engine.identity.provider,
                         prompt_variant=engine.identity.prompt_variant,
                         bundle=engine.identity.bundle_digest,
                         seconds=round(time.perf_counter() - began, 3),
                     )
                     # What SIGHUP does, in this order.
-                    reloads = (self._bundle_reload(current, prepare, metrics).run,)
-                    async with reloading(told.reload, reloads):
+                    reloads = (
+                        protection.reload,
+                        catalogue.reload,
+                        self._bundle_reload(current, prepare, metrics).run,
+                    )
+                    async with (
+                        following(catalogue.path, catalogue.reload),
+                        reloading(told.reload, reloads),
+                    ):
                         await _unless(told.stop, self._supervisor(current, server).run())
                     await server.announce_stop()
                     await asyncio.sleep(settings.drain_delay_seconds)

@@ -29,6 +29,8 @@ class Settings:
 
     model: Path | None = None
     policies: Path | None = None
+    policy_store: Path | None = None
+    allow_admin: bool = False
     listen: Address = DEFAULT_ADDRESS
     metrics_listen: Address | None = None
     allow_plaintext: bool = False
@@ -203,7 +205,25 @@ def _boolean(text: str) -> bool:
 
 FLAGS: tuple[Flag, ...] = (
     Flag("model", "DIR", _path, "bundle made by `archroute export`; without it, a small embedded model"),
-    Flag("policies", "FILE", _path, "YAML file of policy sets; without it, requests bring their own"),
+    Flag(
+        "policies",
+        "PATH",
+        _path,
+        "YAML file of policy sets, or folder of such files, followed as it changes; without it, requests "
+        "bring their own",
+    ),
+    Flag(
+        "policy_store",
+        "DIR",
+        _path,
+        "folder for the policy sets that callers put, beside those of --policies; made if it is not there",
+    ),
+    Flag(
+        "allow_admin",
+        "",
+        _boolean,
+        "let whoever can reach the server put and delete the policy sets of its store",
+    ),
     Flag("listen", "ADDRESS", Address.parse, "HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one"),
     Flag(
         "metrics_listen",

@@ -60,6 +60,14 @@ NOT_RUN: Mapping[str, str] = {
     "kubectl apply -k deploy/kubernetes/base": (
         "there is no cluster where tests run; test_kubernetes.py renders and checks the base"
     ),
+    **dict.fromkeys(
+        [
+            ".venv/bin/archroute policies put my-policies.yaml",
+            ".venv/bin/archroute policies get my-set > my-policies.yaml",
+            ".venv/bin/archroute policies delete my-set",
+        ],
+        "the server of this test has no store; end_to_end/test_policy_sets.py runs each of them",
+    ),
     GRPCURL: "no package index has grpcurl; test_the_call_of_grpcurl makes the same call",
 }
 # Replaced before a block runs: the port may be taken, and the weights are gigabytes.

@@ -10,10 +10,12 @@ from archroute_server.engine.batcher import BatchStatistics
 from archroute_server.engine.decision_cache import DecisionCacheStatistics
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.identity import Identity
+from archroute_server.engine.policy_set_size import PolicySetSize
 from archroute_server.engine.prefix_cache import CacheStatistics
 from archroute_server.engine.self_test import SelfTestReport
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit, within
 from archroute_server.engine.vitals import Vitals
+from archroute_server.engine.warm_up import WARM_UP_MESSAGES
 from archroute_server.router.conversation import rank
 from archroute_server.router.decision import Decision, Outcome, Ranked, fallback
 from archroute_server.router.message import Message
@@ -37,6 +39,10 @@ class FakeEngine:
         self.identity = identity or Identity("sha256:0123", "arch-router/model-card", "cpu")
         self.decided: list[tuple[PolicySet, tuple[Message, ...]]] = []
         self.limits: list[TimeLimit] = []
+        self.kept: list[PolicySet] = []
+        self.size = PolicySetSize(
+            prompt_tokens=150, max_prompt_tokens=4096, branch_tokens=9, max_branch_tokens=1024
+        )
         self.closed = asyncio.Event()
         self._active = 0
         self._idle = asyncio.Event()
@@ -117,6 +123,15 @@ class FakeEngine:
     def abandon(self) -> int:
         self.abandoned += 1
         return 0
+
+    async def warm(self, policies: PolicySet) -> None:
+        await self._decide(policies, WARM_UP_MESSAGES, 0.0)
+
+    async def keep(self, policy_sets: Sequence[PolicySet]) -> None:
+        self.kept = list(policy_sets)
+
+    async def measure(self, policies: PolicySet) -> PolicySetSize:
+        return self.size
 
     async def close(self, grace: float, patience: float | None = None) -> bool:
         # As the real one, which answers those who are here before it is closed.

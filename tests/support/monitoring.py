@@ -9,7 +9,11 @@ from typing import Any
 import yaml
 
 from archroute_server.access.reloading import ReloadStatistics
+from archroute_server.catalogue.catalogue import PolicyCatalogue
 from archroute_server.metrics.metrics import Metrics
+from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.policy_file import PlacedPolicySets
+from archroute_server.router.policy_sets import PolicySets
 from archroute_server.telemetry.finished_request import DecidedRequest, FinishedRequest
 from support.fake_engine import FakeEngine
 
@@ -34,6 +38,8 @@ def metrics_of_every_kind() -> Metrics:
     metrics.engine.open(FakeEngine())
     files = ReloadStatistics(loaded=1, failed=0, successful=True)
     metrics.reloads.watch({"certificate": _Files(files)}, lambda: datetime(2100, 1, 1, tzinfo=UTC))
+    policies = (Policy("code", "Writing code."),)
+    metrics.catalogue.open(PolicyCatalogue(PlacedPolicySets(PolicySets([PolicySet("coding", policies)]), {})))
     decided = DecidedRequest("MATCHED", "code", 0.9, "coding", 5, 4, 0, 0, 3, 1, False, None, 0.0, 0.0, 0.1)
     metrics.requests.observe(FinishedRequest("Route", "OK", "", 0.1, decided=decided))
     metrics.requests.observe(FinishedRequest("Route", "INTERNAL", "INTERNAL", 0.1))

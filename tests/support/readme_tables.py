@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 
 from archroute.errors import ERRORS
+from archroute_server.catalogue.catalogue import MAX_STORED_SETS
 from archroute_server.config import FLAGS, Settings
 from archroute_server.rpc.status import INTERNAL, STATUS_RULES, StatusRule
 from support.monitoring import metrics_of_every_kind
@@ -85,6 +86,31 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "MODEL_STALLED": (
         "A run of the model takes longer than `--forward-timeout-seconds`, and nobody is kept waiting for it",
         "Send the request to another server",
+    ),
+    "ADMIN_DISABLED": (
+        "The call would change the server, which was started without `--allow-admin`",
+        "Start it with that flag, or change its files",
+    ),
+    "NO_POLICY_STORE": (
+        "The server was started without `--policy-store`, so there is nowhere to put a policy set",
+        "Start it with one, or change its files",
+    ),
+    "POLICY_SET_READ_ONLY": (
+        "The policy set comes from a file of the server",
+        "Edit the file, or give the set another name",
+    ),
+    "REVISION_MISMATCH": (
+        "The policy set has another revision than `if_revision` says; `ErrorInfo.metadata` has it as "
+        "`current_revision`",
+        "Read the set again, and decide whether your change still fits",
+    ),
+    "POLICY_STORE_FULL": (
+        f"The policy store holds {MAX_STORED_SETS} sets",
+        "Delete one that nobody uses",
+    ),
+    "POLICY_STORE_UNWRITABLE": (
+        "The policy store cannot be written; the message says why. Nothing was changed",
+        "Look after the server's disk",
     ),
     "INTERNAL": ("A defect. The message holds an id, and the server's log has the same id", "Report it"),
 }

@@ -17,9 +17,13 @@ from google.rpc.status_pb2 import Status
 
 from archroute.v1 import router_pb2
 from archroute_server.access.control import AccessControl
+from archroute_server.catalogue.catalogue import PolicyCatalogue
 from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.policy_file import PlacedPolicySets
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.address import Address
+from archroute_server.rpc.admin import AdminGate
+from archroute_server.rpc.policy_set_service import PolicySetService
 from archroute_server.rpc.server import RpcServer
 from archroute_server.rpc.service import RouterService
 from archroute_server.telemetry.access_log import AccessLog, Observe
@@ -127,10 +131,14 @@ def new_server(
     max_deadline: float = math.inf,
     access: AccessControl | None = None,
     observe: Observe | None = None,
+    catalogue: PolicyCatalogue | None = None,
+    allow_admin: bool = False,
 ) -> tuple[RpcServer, RouterService]:
-    service = RouterService(policy_sets, max_deadline=max_deadline)
+    catalogue = catalogue or PolicyCatalogue(PlacedPolicySets(policy_sets, {}))
+    service = RouterService(catalogue, max_deadline=max_deadline)
     server = RpcServer(
         service,
+        PolicySetService(catalogue, AdminGate(allowed=allow_admin), service.stopping),
         AccessLog(observe=observe),
         max_message_bytes=MAX_MESSAGE_BYTES,
         stream_concurrency=STREAM_CONCURRENCY,

@@ -7,6 +7,7 @@ from archroute.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
     InvalidRequestError,
+    PolicySetChangedError,
     PolicySetNotFoundError,
     ProtocolError,
     ResourceExhaustedError,
@@ -25,7 +26,14 @@ class Health(enum.Enum):
     UNKNOWN = "unknown"
 
 
-_BAD = (AccessDeniedError, DeadlineExceededError, ProtocolError, ServerError, UnavailableError)
+_BAD = (
+    AccessDeniedError,
+    DeadlineExceededError,
+    PolicySetChangedError,
+    ProtocolError,
+    ServerError,
+    UnavailableError,
+)
 # The router answered, and the next request may be a better one.
 _GOOD = (FailedPreconditionError, InvalidRequestError, PolicySetNotFoundError)
 

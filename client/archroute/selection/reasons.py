@@ -12,6 +12,7 @@ from archroute.errors import (
     FailedPreconditionError,
     InvalidRequestError,
     NoModelFitsError,
+    PolicySetChangedError,
     PolicySetNotFoundError,
     ProtocolError,
     RequestCancelledError,
@@ -128,6 +129,8 @@ _ERRORS: Mapping[type[Exception], SelectionReason] = MappingProxyType(
         RequestCancelledError: SelectionReason.CANCELLED,
         ResourceExhaustedError: SelectionReason.RESOURCE_EXHAUSTED,
         ServerError: SelectionReason.SERVER_ERROR,
+        # No answer of an archroute server to the question, so something before it gave the status.
+        PolicySetChangedError: SelectionReason.SERVER_ERROR,
         UnavailableError: SelectionReason.UNAVAILABLE,
     }
 )

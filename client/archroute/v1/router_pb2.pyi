@@ -228,16 +228,18 @@ class ListPolicySetsResponse(_message.Message):
     def __init__(self, policy_sets: _Optional[_Iterable[_Union[PolicySetSummary, _Mapping]]] = ...) -> None: ...
 
 class PolicySetSummary(_message.Message):
-    __slots__ = ("name", "revision", "policy_count", "is_default")
+    __slots__ = ("name", "revision", "policy_count", "is_default", "stored")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     POLICY_COUNT_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: str
     policy_count: int
     is_default: bool
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., policy_count: _Optional[int] = ..., is_default: bool = ...) -> None: ...
+    stored: bool
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., policy_count: _Optional[int] = ..., is_default: bool = ..., stored: bool = ...) -> None: ...
 
 class GetPolicySetRequest(_message.Message):
     __slots__ = ("name",)
@@ -252,13 +254,15 @@ class GetPolicySetResponse(_message.Message):
     def __init__(self, policy_set: _Optional[_Union[PolicySet, _Mapping]] = ...) -> None: ...
 
 class PolicySet(_message.Message):
-    __slots__ = ("name", "revision", "policies", "default_policy")
+    __slots__ = ("name", "revision", "policies", "default_policy", "stored")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_POLICY_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: str
     policies: _containers.RepeatedCompositeFieldContainer[Policy]
     default_policy: str
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., default_policy: _Optional[str] = ...) -> None: ...
+    stored: bool
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., default_policy: _Optional[str] = ..., stored: bool = ...) -> None: ...

@@ -29,6 +29,5 @@ class AccessRules:
         return found
 
 
-# Nobody can say who a caller is, so nobody may change what the server decides with.
-UNRESTRICTED = AccessRules(frozenset(Scope) - {Scope.ADMIN})
+UNRESTRICTED = AccessRules(frozenset(Scope))
 """The rules of a server without an access file."""

@@ -12,7 +12,13 @@ from archroute_server.engine.errors import EngineClosed, ModelOutputInvalid, Mod
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
 from archroute_server.engine.packed_row import Question
-from archroute_server.engine.prefix_cache import MIN_PIECE, CacheStatistics, PrefixCache, common_length
+from archroute_server.engine.prefix_cache import (
+    MIN_PIECE,
+    CacheStatistics,
+    PrefixCache,
+    TokenIds,
+    common_length,
+)
 from archroute_server.engine.request import Request, Settled
 from archroute_server.engine.request_queue import RequestQueue
 from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
@@ -61,6 +67,7 @@ class Batcher:
         # Used by the inference thread alone.
         self._decoder = Decoder(self._model, limits)
         self._prefixes = PrefixCache(limits.prefix_cache_bytes)
+        self._kept = self._prefixes.kept
         self._batches = 0
         self._requests = 0
         self._forward_passes = 0
@@ -121,6 +128,13 @@ class Batcher:
         request = Request(question, reusable, limit, observer)
         self._queue.put(request)
         return request.future
+
+    def keep(self, prefixes: Sequence[TokenIds]) -> None:
+        """Keep these beginnings of prompts cached from the next step on; see `PrefixCache.keep`.
+
+        Nothing is evicted between two steps, so that there is no need to wait for it.
+        """
+        self._kept = tuple(prefixes)
 
     def abandon(self) -> int:
         """Tell whoever waits, and whoever a forward pass runs for, `ModelStalled`; return how many they are.
@@ -219,6 +233,8 @@ class Batcher:
     def _decide(self, batch: Sequence[Request]) -> list[Settled]:
         if not batch:
             return []
+        if (kept := self._kept) is not self._prefixes.kept:
+            self._prefixes.keep(kept)
         started = time.perf_counter()
         oldest, *others = batch
         prompts = [request.question.prompt for request in others]

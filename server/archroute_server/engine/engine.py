@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ParamSpec, TypeVar
 
 from archroute_server.engine.admission import Admission, AdmissionStatistics, Permit
 from archroute_server.engine.answer import Answer, FallbackReason, Timings, TokenUsage
@@ -23,6 +24,7 @@ from archroute_server.engine.layout import BranchLayout, lay_out
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
 from archroute_server.engine.packed_row import Question
+from archroute_server.engine.policy_set_size import PolicySetSize
 from archroute_server.engine.prefix_cache import CacheStatistics
 from archroute_server.engine.recent_prompts import RecentPrompt, RecentPrompts, question_digest
 from archroute_server.engine.request import Settled
@@ -44,6 +46,9 @@ from archroute_server.telemetry.stages import (
     stage_observer,
     unobserved,
 )
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Layouts are a few hundred kilobytes at 500 policies; inline policies make one each.
 _LAYOUTS_KEPT = 64
@@ -104,6 +109,7 @@ class Engine:
         self._batcher = Batcher(model, limits)
         self._decisions = DecisionCache(limits.decision_cache_entries, limits.decision_cache_seconds)
         self._recent = RecentPrompts(limits.decision_cache_entries)
+        self._limits = limits
         self._closed = False
         self._active = 0
         self._idle = asyncio.Event()
@@ -192,6 +198,29 @@ class Engine:
             await self.read_branches(WARM_UP_POLICIES, WARM_UP_MESSAGES)
         else:
             await self._self_test.run_next(self._ask)
+
+    async def warm(self, policies: PolicySet) -> None:
+        """Let the model read the policies, so that no caller waits for that.
+
+        Takes its turn in the queue, however full it is. Raises `InvalidRequest` for a policy set that no
+        conversation could be decided with, `ModelFailed`, `ModelStalled` and `EngineClosed`.
+        """
+        with self._under_way():
+            prepared = await self._tokenize(policies, WARM_UP_MESSAGES, unobserved)
+            await self._infer(prepared, UNLIMITED, unobserved)
+
+    async def keep(self, policy_sets: Sequence[PolicySet]) -> None:
+        """Keep these sets in the prefix cache once they were read, and no others; see `PrefixCache.keep`.
+
+        Raises `InvalidRequest` and `EngineClosed`.
+        """
+        with self._under_way():
+            self._batcher.keep(await self._prepare_with(self._prefixes, policy_sets))
+
+    async def measure(self, policies: PolicySet) -> PolicySetSize:
+        """Say how large a policy set is for the model. Raises what `keep` raises, and runs no model."""
+        with self._under_way():
+            return await self._prepare_with(self._measure_policies, policies)
 
     def abandon(self) -> int:
         """Tell everyone who waits for the model, which has stalled, `ModelStalled`; return how many."""
@@ -286,9 +315,13 @@ class Engine:
     async def _tokenize(
         self, policies: PolicySet, messages: Sequence[Message], observer: StageObserver
     ) -> _Prepared:
-        """Prepare a request on the tokenizing thread; cancelling takes it out of that thread's queue."""
+        """Prepare a request."""
+        return await self._prepare_with(self._prepare, policies, messages, observer)
+
+    async def _prepare_with(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a function on the tokenizing thread; cancelling takes it out of that thread's queue."""
         try:
-            future: Future[_Prepared] = self._tokenizing.submit(self._prepare, policies, messages, observer)
+            future: Future[T] = self._tokenizing.submit(function, *arguments, **named)
         except RuntimeError:  # it was shut down
             raise EngineClosed from None
         try:
@@ -335,6 +368,18 @@ class Engine:
             layout = self._layout(policies)
             facts["tokens.prompt"] = len(prompt.token_ids)
         return _Prepared(prompt, layout, time.perf_counter() - started)
+
+    def _prefixes(self, policy_sets: Sequence[PolicySet]) -> list[tuple[int, ...]]:
+        return [self._encoder.prefix(policies) for policies in policy_sets]
+
+    def _measure_policies(self, policies: PolicySet) -> PolicySetSize:
+        budget = self._encoder.budget
+        return PolicySetSize(
+            prompt_tokens=budget - self._encoder.room(policies),
+            max_prompt_tokens=budget,
+            branch_tokens=len(self._layout(policies).token_ids),
+            max_branch_tokens=self._limits.tree_tokens,
+        )
 
     def _make_layout(self, policies: PolicySet) -> BranchLayout:
         encoder = self._encoder

@@ -10,6 +10,9 @@ from archroute_server.runtime.kv_cache import KeyValueCache, concatenate
 # Fewer tokens than this are computed again: joining one more piece of cache costs more than it saves.
 MIN_PIECE = 16
 
+# The rest is for the turns of conversations, and for policies that come with requests.
+KEPT_SHARE = 3 / 4
+
 TokenIds = tuple[int, ...]
 
 
@@ -23,6 +26,8 @@ class CacheStatistics:
     copied_bytes: int
     held_bytes: int
     nodes: int
+    kept_bytes: int = 0
+    """Of those held, what `PrefixCache.keep` keeps."""
 
 
 @dataclass(eq=False, slots=True)
@@ -30,7 +35,7 @@ class _Node:
     """A run of tokens behind those of `parent`, with the keys and values of that run alone.
 
     `joined` holds those of the whole way from the root, once that was asked for more than once.
-    `pins` counts the readers that must not lose the node.
+    `pins` counts the readers that must not lose the node. A node that is `kept` stays until it no longer is.
     """
 
     parent: "_Node | None"
@@ -40,6 +45,11 @@ class _Node:
     joined: KeyValueCache | None = None
     hits: int = 0
     pins: int = 0
+    kept: bool = False
+
+    @property
+    def evictable(self) -> bool:
+        return not (self.children or self.pins or self.kept)
 
     @property
     def nbytes(self) -> int:
@@ -55,8 +65,9 @@ class PrefixCache:
 
     A prompt finds the longest way from the root that its tokens agree with, token by token. A run that
     agrees in part is split there. When the bound is reached, joined copies go first, then the least
-    recently used leaves; what is being read stays. One cache belongs to one model with one prompt variant,
-    so that equal tokens have equal keys and values. Not to be used by two threads at once.
+    recently used leaves; what is being read stays, and so does what `keep` names. One cache
+    belongs to one model with one prompt variant, so that equal tokens have equal keys and values. Not to be
+    used by two threads at once.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -70,12 +81,23 @@ class PrefixCache:
         self._missed = 0
         self._evictions = 0
         self._copied = 0
+        self.kept: tuple[TokenIds, ...] = ()
+        """What `keep` was told last."""
+        self._kept_nodes: list[_Node] = []
+        self._kept_bytes = 0
+        self._awaited: list[TokenIds] = []  # of `kept`, those that are not wholly known yet
 
     @property
     def statistics(self) -> CacheStatistics:
         """What the cache did so far."""
         return CacheStatistics(
-            self._hit, self._missed, self._evictions, self._copied, self._held, len(self._recency)
+            self._hit,
+            self._missed,
+            self._evictions,
+            self._copied,
+            self._held,
+            len(self._recency),
+            self._kept_bytes,
         )
 
     @property
@@ -131,7 +153,35 @@ class PrefixCache:
             self._attach(node)
             path.append(node)
         self._touch(path)
+        if any(tuple(tokens[: len(prefix)]) == prefix for prefix in self._awaited):
+            self._mark_kept()
         self._evict()
+
+    def keep(self, prefixes: tuple[TokenIds, ...]) -> None:
+        """Evict nothing of these beginnings from when they are known until they are no longer named.
+
+        Those that come first have the precedence, for all of them together get no more than `KEPT_SHARE` of
+        the capacity. One that does not fit is evicted like any other.
+        """
+        self.kept = prefixes
+        self._mark_kept()
+
+    def _mark_kept(self) -> None:
+        for node in self._kept_nodes:
+            node.kept = False
+        self._kept_nodes, self._kept_bytes, self._awaited = [], 0, []
+        for prefix in self.kept:
+            path = self._reach(self._walk(prefix, len(prefix), 1))
+            if sum(len(node.tokens) for node in path) < len(prefix):
+                self._awaited.append(prefix)
+            more = [node for node in path if not node.kept]
+            size = sum(node.cache.nbytes for node in more if node.cache is not None)
+            if self._kept_bytes + size > self._capacity * KEPT_SHARE:
+                continue
+            for node in more:
+                node.kept = True
+            self._kept_nodes += more
+            self._kept_bytes += size
 
     def _longest(self, tokens: Sequence[int], limit: int) -> list[tuple[_Node, int]]:
         """Follow `tokens` as far as it is worth while."""
@@ -175,6 +225,9 @@ class PrefixCache:
         node.cache = self._copy(cache, at, len(node.tokens))
         node.parent, node.tokens = upper, node.tokens[at:]
         upper.children[node.tokens[0]] = node
+        if node.kept:
+            upper.kept = True
+            self._kept_nodes.append(upper)
         self._held += node.nbytes
         self._attach(upper)
         return upper
@@ -218,7 +271,7 @@ class PrefixCache:
                 self._held -= node.joined.nbytes
                 node.joined = None
         while self._held > self._capacity:
-            leaf = next((node for node in self._recency if not node.children and not node.pins), None)
+            leaf = next((node for node in self._recency if node.evictable), None)
             if leaf is None:
                 return
             assert leaf.parent is not None

@@ -14,10 +14,11 @@ from pathlib import Path
 from archroute_server.bundle.bundle import read_manifest
 from archroute_server.bundle.errors import BundleError
 from archroute_server.bundle.manifest import Manifest
+from archroute_server.catalogue.errors import UnservablePolicySet
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentEngine, ServedEngine
 from archroute_server.lifecycle.threads import in_background
-from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet
+from archroute_server.lifecycle.warm_up import ModelUnusable
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.memory import available_memory
 from archroute_server.telemetry.logging import log_event

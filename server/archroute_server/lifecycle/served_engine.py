@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from archroute_server.catalogue.catalogue import PolicyEngine
 from archroute_server.engine.self_test import SelfTestReport
 from archroute_server.metrics.engine import MeasuredEngine
 from archroute_server.rpc.service import DecidingEngine
@@ -11,7 +12,7 @@ LAST_PASS_SECONDS = 5.0
 """How long a forward pass is waited for when an engine is closed and everything else of it is over."""
 
 
-class ServedEngine(DecidingEngine, MeasuredEngine, Protocol):
+class ServedEngine(DecidingEngine, PolicyEngine, MeasuredEngine, Protocol):
     """An engine that the application owns."""
 
     async def run_self_test(self) -> SelfTestReport | None:

@@ -10,6 +10,7 @@ DECIDING_METHODS = frozenset({"Route", "RouteStream"})
 # its caller, has the code of an overload.
 CALLERS_CODES = frozenset(
     {
+        "ABORTED",
         "CANCELLED",
         "FAILED_PRECONDITION",
         "INVALID_ARGUMENT",

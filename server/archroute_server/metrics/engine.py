@@ -179,6 +179,11 @@ def _prefix_cache(statistics: CacheStatistics) -> Iterator[Metric]:
         "archroute_prefix_cache_bytes", "Keys and values that the cache holds.", statistics.held_bytes
     )
     yield GaugeMetricFamily(
+        "archroute_prefix_cache_kept_bytes",
+        "Those of them that belong to the server's policy sets and make room for nothing.",
+        statistics.kept_bytes,
+    )
+    yield GaugeMetricFamily(
         "archroute_prefix_cache_entries", "Runs of tokens that the cache holds.", statistics.nodes
     )
     yield CounterMetricFamily(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
 
 from archroute_server.metrics.bundle_reloads import BundleReloadMetrics
+from archroute_server.metrics.catalogue import CatalogueCollector
 from archroute_server.metrics.engine import EngineCollector, MeasuredEngine
 from archroute_server.metrics.reloads import ReloadCollector
 from archroute_server.metrics.requests import RequestMetrics
@@ -23,6 +24,8 @@ class Metrics:
         self.reloads = ReloadCollector()
         self.registry.register(self.reloads)
         self.bundle_reloads = BundleReloadMetrics(self.registry)
+        self.catalogue = CatalogueCollector()
+        self.registry.register(self.catalogue)
         self._ready = Gauge(
             "archroute_ready", "1 while the server reports SERVING, else 0.", registry=self.registry
         )

@@ -87,6 +87,16 @@ class PromptEncoder:
                 self._rooms.popitem(last=False)
         return room
 
+    def prefix(self, policies: PolicySet) -> tuple[int, ...]:
+        """Return the tokens that the prompts of a policy set begin with, up to a user's first message.
+
+        Raises what `room` raises.
+        """
+        self.room(policies)
+        one, other = (self._encode(policies, [Message(Role.USER, text)]) for text in ("a", "1"))
+        alike = (left == right for left, right in zip(one, other, strict=False))
+        return tuple(one[: sum(takewhile(bool, alike))])
+
     def _measure_room(self, policies: PolicySet) -> int:
         limit = self.budget - MIN_ROOM
         remedy = "Use fewer policies or shorter descriptions"

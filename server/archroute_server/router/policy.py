@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -44,9 +44,9 @@ class PolicySet:
     default_policy: str | None = None
 
     def __post_init__(self) -> None:
-        violations = tuple(_violations(self))
-        if violations:
-            raise InvalidRequest(*violations)
+        found = tuple(violations(self.name, self.policies, self.default_policy))
+        if found:
+            raise InvalidRequest(*found)
 
     @cached_property
     def revision(self) -> str:
@@ -61,18 +61,18 @@ class PolicySet:
         return f"sha256:{hashlib.sha256(canonical.encode('ascii')).hexdigest()}"
 
 
-def _violations(policy_set: PolicySet) -> Iterator[Violation]:
-    if policy_set.name and (problem := _name_problem(policy_set.name)):
+def violations(name: str, policies: Sequence[Policy], default_policy: str | None) -> Iterator[Violation]:
+    """Yield everything that keeps these from being a policy set, with the paths that `PolicySet` gives."""
+    if name and (problem := _name_problem(name)):
         yield Violation("name", problem)
-    policies = policy_set.policies
     if not policies:
         yield Violation("policies", "is empty; give at least one policy")
     if len(policies) > MAX_POLICIES:
         yield Violation("policies", f"holds {len(policies)} policies; the limit is {MAX_POLICIES}")
         return
-    default = policy_set.default_policy
-    if default is not None and default not in {policy.name for policy in policies}:
-        yield Violation("default_policy", f"{shorten(default)!r} is not the name of a policy of the set")
+    if default_policy is not None and default_policy not in {policy.name for policy in policies}:
+        reason = f"{shorten(default_policy)!r} is not the name of a policy of the set"
+        yield Violation("default_policy", reason)
     first_with_name: dict[str, int] = {}
     for index, policy in enumerate(policies):
         path = f"policies[{index}]"

@@ -16,12 +16,9 @@ class PolicySets:
 
     def __init__(self, sets: Iterable[PolicySet] = (), default_name: str = "") -> None:
         self._by_name: dict[str, PolicySet] = {}
+        self._stored: frozenset[str] = frozenset()
         for policy_set in sets:
-            if not policy_set.name:
-                raise ValueError("a policy set needs a name")
-            if policy_set.name in self._by_name:
-                raise ValueError(f"two policy sets are called {policy_set.name!r}")
-            self._by_name[policy_set.name] = policy_set
+            self._add(policy_set)
         if not default_name and len(self._by_name) == 1:
             (default_name,) = self._by_name
         if not default_name and self._by_name:
@@ -29,7 +26,22 @@ class PolicySets:
         if default_name and default_name not in self._by_name:
             raise ValueError(f"the default policy set {default_name!r} is not among the sets")
         self.default_name: str = default_name
-        """Empty only if there are no sets."""
+        """Empty if there are no sets but stored ones."""
+
+    def with_stored(self, sets: Iterable[PolicySet]) -> "PolicySets":
+        """Return these sets with those of a store beside them, none of which is ever the default.
+
+        Raises `ValueError` for a name that is taken.
+        """
+        together = PolicySets(self._by_name.values(), self.default_name)
+        for policy_set in sets:
+            together._add(policy_set)
+        together._stored = frozenset(together._by_name.keys() - self._by_name.keys())
+        return together
+
+    def is_stored(self, name: str) -> bool:
+        """Say whether the set of that name came from a store."""
+        return name in self._stored
 
     def get(self, name: str) -> PolicySet:
         """Return the set of that name, or the default one for "". Raises `PolicySetNotFound`."""
@@ -38,6 +50,16 @@ class PolicySets:
         except KeyError:
             raise PolicySetNotFound(name, self.names()) from None
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
     def names(self) -> tuple[str, ...]:
         """Name the sets, in alphabetical order."""
         return tuple(sorted(self._by_name))
+
+    def _add(self, policy_set: PolicySet) -> None:
+        if not policy_set.name:
+            raise ValueError("a policy set needs a name")
+        if policy_set.name in self._by_name:
+            raise ValueError(f"two policy sets are called {policy_set.name!r}")
+        self._by_name[policy_set.name] = policy_set

@@ -135,10 +135,11 @@ def write_summary(policy_set: PolicySet, policy_sets: PolicySets) -> router_pb2.
         revision=policy_set.revision,
         policy_count=len(policy_set.policies),
         is_default=policy_set.name == policy_sets.default_name,
+        stored=policy_sets.is_stored(policy_set.name),
     )
 
 
-def write_policy_set(policy_set: PolicySet) -> router_pb2.PolicySet:
+def write_policy_set(policy_set: PolicySet, *, stored: bool) -> router_pb2.PolicySet:
     """Write a policy set whole."""
     return router_pb2.PolicySet(
         name=policy_set.name,
@@ -148,18 +149,21 @@ def write_policy_set(policy_set: PolicySet) -> router_pb2.PolicySet:
             for policy in policy_set.policies
         ],
         default_policy=policy_set.default_policy or "",
+        stored=stored,
     )
+
+
+def read_policies(messages: Iterable[router_pb2.Policy]) -> tuple[Policy, ...]:
+    """Read policies, whether or not they are valid."""
+    return tuple(Policy(policy.name, policy.description, tuple(policy.models)) for policy in messages)
 
 
 def _read_policies(request: router_pb2.RouteRequest, policy_sets: PolicySets) -> PolicySet:
     if request.WhichOneof("policies") != _INLINE:
         return find_policy_set(request.policy_set, policy_sets)
-    policies = tuple(
-        Policy(policy.name, policy.description, tuple(policy.models))
-        for policy in request.inline_policies.policies
-    )
+    inline = request.inline_policies
     try:
-        return PolicySet("", policies, request.inline_policies.default_policy or None)
+        return PolicySet("", read_policies(inline.policies), inline.default_policy or None)
     except InvalidRequest as error:
         raise in_request_terms(error, request) from None
 

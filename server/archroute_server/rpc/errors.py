@@ -5,6 +5,7 @@ Exception
     ├── MalformedRequest      the bytes are not a message of the protocol
     ├── MessageTooLarge       the message is larger than the server is set to accept
     ├── NoDefaultPolicySet    the request names no policies and the server has no default
+    ├── AdminDisabled         the server takes no changes
     ├── ServerStarting        not ready yet
     └── ServerStopping        not taking requests any more
 """
@@ -40,7 +41,17 @@ class NoDefaultPolicySet(CallError):
     def __init__(self) -> None:
         super().__init__(
             "the request names no policies and this server has no default policy set; "
-            "send inline_policies, or start the server with --policies"
+            "send inline_policies, name a policy set, or start the server with --policies"
+        )
+
+
+class AdminDisabled(CallError):
+    """A call that would change the server, which was not started to take such calls."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server takes no calls that change it; start it with --allow-admin, where only those "
+            "who may change it can reach it"
         )
 
 

@@ -1,4 +1,4 @@
-"""The gRPC server: the service, health and reflection on one address."""
+"""The gRPC server: the services, health and reflection on one address."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,14 @@ from archroute_server.access.control import AccessControl
 from archroute_server.rpc.access import AccessInterceptor
 from archroute_server.rpc.address import Address, AddressUnavailable
 from archroute_server.rpc.credentials import ReloadableCredentials
+from archroute_server.rpc.policy_set_service import PolicySetService
 from archroute_server.rpc.service import RouterService
-from archroute_server.rpc.servicer import SERVICE_NAME, RouterServicer
+from archroute_server.rpc.servicer import POLICY_SET_SERVICE_NAME, SERVICE_NAME, RouterServicer
 from archroute_server.rpc.wire import GRPC_LIMIT_FACTOR
 from archroute_server.telemetry.access_log import AccessLog
 
 # "" stands for the server as a whole.
-HEALTH_SERVICES = ("", SERVICE_NAME)
+HEALTH_SERVICES = ("", SERVICE_NAME, POLICY_SET_SERVICE_NAME)
 
 # What a call gets to deliver its last answer once everything that decides is over.
 LAST_WORDS_SECONDS = 1.0
@@ -41,6 +42,7 @@ class RpcServer:
     def __init__(
         self,
         service: RouterService,
+        policy_sets: PolicySetService,
         access_log: AccessLog,
         *,
         max_message_bytes: int,
@@ -56,6 +58,7 @@ class RpcServer:
         self._serving = False
         self._servicer = RouterServicer(
             service,
+            policy_sets,
             access_log,
             max_message_bytes=max_message_bytes,
             stream_concurrency=stream_concurrency,
@@ -69,10 +72,11 @@ class RpcServer:
                 *_connection_age(max_connection_seconds),
             ),
         )
-        self._server.add_generic_rpc_handlers((self._servicer.handler(),))
+        self._server.add_generic_rpc_handlers(self._servicer.handlers())
         add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+            (SERVICE_NAME, POLICY_SET_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME),
+            self._server,
         )
 
     @property

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from archroute.v1 import router_pb2
+from archroute_server.catalogue.catalogue import PolicyCatalogue
 from archroute_server.engine.answer import Answer
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet
-from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.convert import (
     Question,
     find_policy_set,
@@ -49,14 +49,14 @@ class DecidingEngine(Protocol):
 
 
 class RouterService:
-    """Answers the four methods of the protocol.
+    """Answers the methods of the protocol.
 
     Decisions are made from `open`, which gives it an engine, until `stop`.
     """
 
-    def __init__(self, policy_sets: PolicySets, *, max_deadline: float = math.inf) -> None:
+    def __init__(self, catalogue: PolicyCatalogue, *, max_deadline: float = math.inf) -> None:
         """Give each request at most `max_deadline` seconds from its arrival."""
-        self._policy_sets = policy_sets
+        self._catalogue = catalogue
         self._max_deadline = max_deadline
         self._engine: DecidingEngine | None = None
         self.stopping = asyncio.Event()
@@ -85,7 +85,8 @@ class RouterService:
         engine = self._engine
         if engine is None:
             raise ServerStarting
-        question = read_question(request, self._policy_sets)
+        # Asked for once: whatever is changed meanwhile, this request is decided by the set as it is now.
+        question = read_question(request, self._catalogue.current)
         entry.add(policy_set=question.policies.name)
         entry.add_conversation(question.messages)
         _describe(entry.trace, question.policies, engine.identity)
@@ -112,17 +113,20 @@ class RouterService:
         self, _request: router_pb2.ListPolicySetsRequest, _entry: AccessEntry, _remaining: float | None = None
     ) -> router_pb2.ListPolicySetsResponse:
         """Name the policy sets that this server holds."""
-        names = self._policy_sets.names()
+        held = self._catalogue.current
         return router_pb2.ListPolicySetsResponse(
-            policy_sets=[write_summary(self._policy_sets.get(name), self._policy_sets) for name in names]
+            policy_sets=[write_summary(held.get(name), held) for name in held.names()]
         )
 
     async def get_policy_set(
         self, request: router_pb2.GetPolicySetRequest, _entry: AccessEntry, _remaining: float | None = None
     ) -> router_pb2.GetPolicySetResponse:
         """Show one policy set whole."""
-        policy_set = find_policy_set(request.name, self._policy_sets)
-        return router_pb2.GetPolicySetResponse(policy_set=write_policy_set(policy_set))
+        held = self._catalogue.current
+        policy_set = find_policy_set(request.name, held)
+        return router_pb2.GetPolicySetResponse(
+            policy_set=write_policy_set(policy_set, stored=held.is_stored(policy_set.name))
+        )
 
 
 def _describe(trace: RequestTrace, policies: PolicySet, identity: Identity) -> None:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from archroute.v1 import router_pb2
+from archroute.v1 import policy_sets_pb2, router_pb2
 from archroute_server.rpc.access import current_caller, request_id
+from archroute_server.rpc.policy_set_service import PolicySetService
 from archroute_server.rpc.service import RouterService
 from archroute_server.rpc.settle import Context, settle
 from archroute_server.rpc.status import Failure
@@ -21,20 +22,23 @@ Response = TypeVar("Response", bound=Message)
 Respond = Callable[[Request, AccessEntry, float | None], Coroutine[Any, Any, Response]]
 
 SERVICE_NAME: str = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+POLICY_SET_SERVICE_NAME: str = policy_sets_pb2.DESCRIPTOR.services_by_name["PolicySetService"].full_name
 
 
 class RouterServicer:
-    """Puts a `RouterService` behind gRPC and knows which calls are under way."""
+    """Puts both services behind gRPC and knows which calls are under way."""
 
     def __init__(
         self,
         service: RouterService,
+        policy_sets: PolicySetService,
         access_log: AccessLog,
         *,
         max_message_bytes: int,
         stream_concurrency: int,
     ) -> None:
         self._service = service
+        self._policy_sets = policy_sets
         self._access_log = access_log
         self._max_message_bytes = max_message_bytes
         self._stream_concurrency = stream_concurrency
@@ -42,8 +46,30 @@ class RouterServicer:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the methods as gRPC takes them. Requests arrive as bytes: see `rpc.wire`."""
+        return self._router_handler(), self._policy_sets_handler()
+
+    def _policy_sets_handler(self) -> grpc.GenericRpcHandler:
+        service = self._policy_sets
+        return grpc.method_handlers_generic_handler(
+            POLICY_SET_SERVICE_NAME,
+            {
+                "ValidatePolicySet": self._unary(
+                    "ValidatePolicySet",
+                    policy_sets_pb2.ValidatePolicySetRequest,
+                    service.validate_policy_set,
+                ),
+                "PutPolicySet": self._unary(
+                    "PutPolicySet", policy_sets_pb2.PutPolicySetRequest, service.put_policy_set
+                ),
+                "DeletePolicySet": self._unary(
+                    "DeletePolicySet", policy_sets_pb2.DeletePolicySetRequest, service.delete_policy_set
+                ),
+            },
+        )
+
+    def _router_handler(self) -> grpc.GenericRpcHandler:
         service = self._service
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,

@@ -3,7 +3,7 @@
 import math
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import grpc
@@ -20,6 +20,13 @@ from archroute_server.access.errors import (
     TokenInvalid,
     TokenMissing,
 )
+from archroute_server.catalogue.errors import (
+    NoPolicyStore,
+    PolicySetReadOnly,
+    PolicyStoreFull,
+    PolicyStoreUnwritable,
+    RevisionMismatch,
+)
 from archroute_server.engine.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
@@ -33,6 +40,7 @@ from archroute_server.engine.errors import (
 from archroute_server.router.errors import InvalidRequest, PolicySetNotFound, Violation
 from archroute_server.rpc.convert import write_duration
 from archroute_server.rpc.errors import (
+    AdminDisabled,
     MalformedRequest,
     MessageTooLarge,
     NoDefaultPolicySet,
@@ -41,6 +49,8 @@ from archroute_server.rpc.errors import (
 )
 
 ERROR_DOMAIN = "archroute"
+# With REVISION_MISMATCH, in ErrorInfo.metadata: the revision that the set has, empty if there is no set.
+CURRENT_REVISION = "current_revision"
 DETAILS_KEY = "grpc-status-details-bin"
 # What gRPC's own retries wait for: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
@@ -81,6 +91,12 @@ STATUS_RULES: Mapping[type[Exception], StatusRule] = {
     ModelFailed: StatusRule(grpc.StatusCode.INTERNAL, "MODEL_FAILED"),
     ModelOutputInvalid: StatusRule(grpc.StatusCode.INTERNAL, "MODEL_OUTPUT_INVALID"),
     ModelStalled: StatusRule(grpc.StatusCode.UNAVAILABLE, "MODEL_STALLED"),
+    AdminDisabled: StatusRule(grpc.StatusCode.PERMISSION_DENIED, "ADMIN_DISABLED"),
+    NoPolicyStore: StatusRule(grpc.StatusCode.FAILED_PRECONDITION, "NO_POLICY_STORE"),
+    PolicySetReadOnly: StatusRule(grpc.StatusCode.FAILED_PRECONDITION, "POLICY_SET_READ_ONLY"),
+    RevisionMismatch: StatusRule(grpc.StatusCode.ABORTED, "REVISION_MISMATCH"),
+    PolicyStoreFull: StatusRule(grpc.StatusCode.RESOURCE_EXHAUSTED, "POLICY_STORE_FULL"),
+    PolicyStoreUnwritable: StatusRule(grpc.StatusCode.INTERNAL, "POLICY_STORE_UNWRITABLE"),
 }
 """The errors that are made for callers. The message of any other exception never reaches one."""
 
@@ -92,7 +108,8 @@ class Failure:
     """An error as the caller sees it, small enough for a status.
 
     `error_id` is set if the server is at fault: the message names it, and so must the log, which says more.
-    `retry_after` is in seconds, and set if the server can say when to try again.
+    `retry_after` is in seconds, and set if the server can say when to try again. `metadata` tells programs
+    more.
     """
 
     rule: StatusRule
@@ -100,6 +117,7 @@ class Failure:
     violations: tuple[Violation, ...] = ()
     error_id: str = ""
     retry_after: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, error: Exception) -> "Failure":
@@ -111,7 +129,8 @@ class Failure:
                 violations = error.violations if isinstance(error, InvalidRequest) else ()
                 message = shorten(str(error), MAX_MESSAGE_BYTES)
                 retry_after = error.retry_after if isinstance(error, Overloaded | CallerLimited) else None
-                return cls(rule, message, tuple(map(_bounded, violations)), retry_after=retry_after)
+                metadata = {CURRENT_REVISION: error.current} if isinstance(error, RevisionMismatch) else {}
+                return cls(rule, message, tuple(map(_bounded, violations)), "", retry_after, metadata)
         return cls._internal(INTERNAL, "internal error")
 
     @classmethod
@@ -124,7 +143,7 @@ class Failure:
     def to_status(self) -> Status:
         """Return the status with its details: ErrorInfo always, BadRequest and RetryInfo where known."""
         details: list[BadRequest | ErrorInfo | RetryInfo] = [
-            ErrorInfo(reason=self.rule.reason, domain=ERROR_DOMAIN)
+            ErrorInfo(reason=self.rule.reason, domain=ERROR_DOMAIN, metadata=self.metadata)
         ]
         if self.violations:
             wrong = [

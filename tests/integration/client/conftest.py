@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from archroute import AsyncRouter, Router
-from archroute.v1 import router_pb2, router_pb2_grpc
+from archroute.v1 import policy_sets_pb2, policy_sets_pb2_grpc, router_pb2, router_pb2_grpc
 
 
 class FakeService(router_pb2_grpc.RouterServiceServicer):
@@ -55,6 +55,40 @@ class FakeService(router_pb2_grpc.RouterServiceServicer):
         )
 
 
+class FakePolicySetService(policy_sets_pb2_grpc.PolicySetServiceServicer):
+    """Finds one warning, stores everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    def ValidatePolicySet(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
+        return policy_sets_pb2.ValidatePolicySetResponse(
+            findings=[
+                policy_sets_pb2.Finding(
+                    severity=policy_sets_pb2.SEVERITY_WARNING,
+                    code="NAMES_ALIKE",
+                    field="policies[1].name",
+                    description="is almost policies[0].name",
+                )
+            ],
+            revision="sha256:1",
+            prompt_tokens=100,
+            max_prompt_tokens=4096,
+        )
+
+    def PutPolicySet(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
+        stored = router_pb2.PolicySet()
+        stored.CopyFrom(request.policy_set)
+        stored.revision, stored.stored = "sha256:2", True
+        return policy_sets_pb2.PutPolicySetResponse(policy_set=stored)
+
+    def DeletePolicySet(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
+        return policy_sets_pb2.DeletePolicySetResponse()
+
+
 def matched(policy: str) -> router_pb2.RouteResponse:
     return router_pb2.RouteResponse(policy=policy, outcome=router_pb2.OUTCOME_MATCHED, probability=0.75)
 
@@ -71,11 +105,13 @@ class FakeServer:
 
     def __init__(self, *handlers: grpc.GenericRpcHandler) -> None:
         self.service = FakeService()
+        self.policy_sets = FakePolicySetService()
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
         if handlers:
             self._server.add_generic_rpc_handlers(handlers)
         else:
             router_pb2_grpc.add_RouterServiceServicer_to_server(self.service, self._server)
+            policy_sets_pb2_grpc.add_PolicySetServiceServicer_to_server(self.policy_sets, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 

@@ -16,12 +16,13 @@ from archroute.commands import CommandError
 from archroute_server import app
 from archroute_server.app import Application
 from archroute_server.bundle.errors import BundleError
+from archroute_server.catalogue.errors import UnservablePolicySet
 from archroute_server.config import Settings
 from archroute_server.engine.errors import ModelFailed
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.engine.warm_up import WARM_UP_MESSAGES
 from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS, end_at_once
-from archroute_server.lifecycle.warm_up import ModelUnusable, UnservablePolicySet
+from archroute_server.lifecycle.warm_up import ModelUnusable
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.policy_file import PolicyFileError
 from archroute_server.rpc.address import Address, PortInUse
@@ -240,7 +241,10 @@ async def test_the_embedded_model_is_used_without_another(settings: Settings, en
 
 async def test_a_policy_set_that_does_not_work_is_named(settings: Settings, engine: FakeEngine) -> None:
     engine.fail(WARM_UP_TEXT, InvalidRequest(Violation("policies", "take 9000 tokens")))
-    with pytest.raises(UnservablePolicySet, match=r"'coding' cannot be served .* policies: take 9000 tokens"):
+    with pytest.raises(
+        UnservablePolicySet,
+        match=r"policies\.yaml:4:11: .*'coding' cannot be served .* policies: take 9000 tokens",
+    ):
         await Application(settings, load_engine=lambda folder, settings: engine).run()
     assert engine.closed.is_set()
 

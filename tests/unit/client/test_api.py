@@ -16,6 +16,7 @@ API = [
     "Decision",
     "FailedPreconditionError",
     "FieldViolation",
+    "Finding",
     "InvalidRequestError",
     "Message",
     "Model",
@@ -26,6 +27,7 @@ API = [
     "Outcome",
     "Policy",
     "PolicySet",
+    "PolicySetChangedError",
     "PolicySetNotFoundError",
     "PolicySetSummary",
     "ProtocolError",
@@ -40,12 +42,14 @@ API = [
     "SelectionReason",
     "Selector",
     "ServerError",
+    "Severity",
     "Stickiness",
     "Strategy",
     "Timings",
     "Tls",
     "TokenUsage",
     "UnavailableError",
+    "Validation",
     "__version__",
 ]
 
@@ -83,7 +87,9 @@ def test_the_twins_have_the_same_methods() -> None:
     assert list(_methods(archroute.Router)) == list(_methods(archroute.AsyncRouter))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["route", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["route", "--help"], ["policies", "--help"]]
+)
 def test_the_client_imports_nothing_heavy(arguments: list[str]) -> None:
     program = f"""
 import sys

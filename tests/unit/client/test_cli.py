@@ -167,6 +167,7 @@ def test_the_distribution_names_its_commands() -> None:
     assert {each.name for each in entry_points(group=ENTRY_POINT_GROUP)} == {
         "route",
         "health",
+        "policies",
         "serve",
         "export",
         "examples",

@@ -127,3 +127,30 @@ def test_it_remembers_what_it_was_asked() -> None:
 def test_a_decision_is_complete(found: Any, outcome: Outcome, ranking: dict[str, float]) -> None:
     assert found.outcome is outcome
     assert {each.policy: each.probability for each in found.ranking} == ranking
+
+
+@BOTH
+def test_policy_sets_are_put_and_deleted(kind: Any) -> None:
+    router = kind(CODE, policy_sets=SETS)
+
+    def made(method: str, *arguments: Any, **options: Any) -> Any:
+        result = getattr(router, method)(*arguments, **options)
+        return asyncio.run(result) if kind is FakeAsyncRouter else result
+
+    put = made("put_policy_set", "c", [Policy("code", "Code")], default_policy="code", if_revision="")
+    assert made("get_policy_set", "c") == put
+    assert (put.policies, put.default_policy, put.stored) == ((Policy("code", "Code"),), "code", True)
+    assert (
+        made("validate_policy_set", [Policy("code", "Code")], default_policy="code").revision == put.revision
+    )
+    with pytest.raises(archroute.PolicySetChangedError) as caught:
+        made("put_policy_set", "c", [], if_revision="")
+    assert caught.value.metadata == {"current_revision": put.revision}
+    with pytest.raises(archroute.PolicySetChangedError):
+        made("delete_policy_set", "c", if_revision="sha256:1")
+    changed = made("put_policy_set", "b", [Policy("talk", "Talk")])
+    assert made("get_policy_set") == changed
+    made("delete_policy_set", "c", if_revision=put.revision)
+    with pytest.raises(archroute.PolicySetNotFoundError):
+        made("delete_policy_set", "c")
+    assert [each.name for each in made("list_policy_sets")] == ["a", "b"]

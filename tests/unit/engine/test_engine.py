@@ -11,7 +11,7 @@ from archroute_server.router.decision import Outcome, decide
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.message import Message, Role
-from archroute_server.router.policy import PolicySet
+from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
 from support.engine_calls import IDENTITY, POLICIES, user, wait_for_queue
@@ -267,3 +267,66 @@ async def test_requests_that_wait_are_decided_together(open_engine) -> None:
                 {ranked.policy: ranked.probability for ranked in expected.ranking}, abs=1e-4
             )
     assert len(model.forwards) == 2
+
+
+def inline(number: int) -> PolicySet:
+    words = f"topic {number} and what else belongs to the topic {number} " * 12
+    return PolicySet("", (Policy(f"policy {number}", words),))
+
+
+async def test_policies_of_callers_do_not_evict_those_that_are_kept(open_engine) -> None:
+    model = NumpyModel(400)
+    async with open_engine(model) as engine:
+        await engine.warm(POLICIES)
+        await engine.decide(POLICIES, user("please review this"))
+        need = engine.prefix_statistics.held_bytes
+    cached = {}
+    for kept in ((), (POLICIES,)):
+        async with open_engine(model, Limits(prefix_cache_bytes=need * 2)) as engine:
+            await engine.warm(POLICIES)
+            await engine.keep(kept)
+            for number in range(8):
+                await engine.decide(inline(number), user("anything"))
+            assert engine.prefix_statistics.evictions > 0
+            assert engine.prefix_statistics.held_bytes <= need * 2
+            cached[kept] = (await engine.decide(POLICIES, user("please review this"))).tokens.cached
+    prefix = len(engine._encoder.prefix(POLICIES))
+    assert cached[(POLICIES,)] >= prefix
+    assert cached[()] < prefix
+
+
+async def test_a_warm_policy_set_is_read_once(open_engine, encoder: PromptEncoder) -> None:
+    model = NumpyModel(400)
+    async with open_engine(model, Limits(queue_requests=1)) as engine:
+        await engine.warm(POLICIES)
+        answer = await engine.decide(POLICIES, user("please review this"))
+    assert answer.tokens.cached >= len(encoder.prefix(POLICIES))
+    assert len(model.forwards) == 2
+
+
+async def test_a_policy_set_is_warmed_however_full_the_queue_is(open_engine) -> None:
+    model = GatedModel(NumpyModel(400))
+    async with open_engine(model, Limits(queue_requests=1)) as engine:
+        running = asyncio.create_task(engine.decide(POLICIES, user("the first")))
+        await asyncio.to_thread(model.arrived.wait, 30)
+        warming = asyncio.create_task(engine.warm(inline(1)))
+        await asyncio.to_thread(wait_for_queue, engine, 1)
+        model.gate.set()
+        await asyncio.gather(running, warming)
+
+
+async def test_a_policy_set_that_is_too_long_is_not_warmed(open_engine) -> None:
+    long = PolicySet("long", tuple(Policy(f"policy {n}", "word " * 200) for n in range(40)))
+    async with open_engine(NumpyModel(400)) as engine:
+        for call in (engine.warm(long), engine.measure(long), engine.keep([long])):
+            with pytest.raises(InvalidRequest, match=r"policies: take .* Use fewer policies"):
+                await call
+
+
+async def test_the_size_of_a_policy_set(open_engine, encoder: PromptEncoder) -> None:
+    async with open_engine(NumpyModel(400), Limits(tree_tokens=77)) as engine:
+        size = await engine.measure(POLICIES)
+        answer = await engine.decide(POLICIES, user("please review this"))
+    assert len(encoder.prefix(POLICIES)) < size.prompt_tokens < answer.tokens.prompt
+    assert (size.max_prompt_tokens, size.max_branch_tokens) == (encoder.budget, 77)
+    assert size.branch_tokens > 0

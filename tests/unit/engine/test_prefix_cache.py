@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archroute_server.engine.prefix_cache import MIN_PIECE, PrefixCache
+from archroute_server.engine.prefix_cache import KEPT_SHARE, MIN_PIECE, PrefixCache
 from archroute_server.runtime.kv_cache import KeyValueCache
 
 HEADS, HEAD_SIZE = 2, 3
@@ -171,3 +171,72 @@ def _agree(one: list[int], other: list[int]) -> int:
     while count < min(len(one), len(other)) and one[count] == other[count]:
         count += 1
     return count
+
+
+def test_what_is_kept_outlasts_what_callers_bring() -> None:
+    cache = PrefixCache(100 * BYTES_A_TOKEN)
+    cache.insert([*POLICIES, *FIRST], cache_of([*POLICIES, *FIRST]))
+    cache.keep((tuple(POLICIES),))
+    assert cache.statistics.kept_bytes == 50 * BYTES_A_TOKEN
+    for start in range(5000, 9000, 1000):
+        others = run(start, 90)
+        cache.insert(others, cache_of(others))
+        assert cache.statistics.held_bytes <= 100 * BYTES_A_TOKEN
+    assert known(cache, [*POLICIES, *FIRST]) == 50
+    cache.keep(())
+    cache.insert(others, cache_of(others))
+    assert known(cache, others) == 90
+    assert known(cache, POLICIES) == 0
+
+
+def test_what_is_to_be_kept_is_kept_from_when_it_is_known() -> None:
+    cache = PrefixCache(100 * BYTES_A_TOKEN)
+    cache.keep((tuple(POLICIES),))
+    assert cache.statistics.kept_bytes == 0
+    cache.insert([*POLICIES, *FIRST], cache_of([*POLICIES, *FIRST]))
+    assert cache.statistics.kept_bytes == 50 * BYTES_A_TOKEN
+    others = run(5000, 90)
+    cache.insert(others, cache_of(others))
+    assert known(cache, [*POLICIES, *FIRST]) == 50
+
+
+def test_no_more_is_kept_than_leaves_room_for_others() -> None:
+    cache = PrefixCache(100 * BYTES_A_TOKEN)
+    large, small = run(5000, 60), run(6000, 20)
+    cache.keep((tuple(POLICIES), tuple(large), tuple(small)))
+    for tokens in (POLICIES, large, small):
+        cache.insert(tokens, cache_of(tokens))
+    # 50 + 60 are more than three quarters, 50 + 20 are not.
+    assert cache.statistics.kept_bytes == 70 * BYTES_A_TOKEN
+    others = run(7000, 25)
+    cache.insert(others, cache_of(others))
+    assert [known(cache, tokens) for tokens in (POLICIES, large, small, others)] == [50, 0, 20, 25]
+
+
+def test_sets_that_begin_alike_are_counted_once_and_kept_apart() -> None:
+    cache = PrefixCache(ROOMY)
+    one, other = [*POLICIES, *FIRST], [*POLICIES, *SECOND]
+    cache.insert([*one, 7], cache_of([*one, 7]))
+    cache.keep((tuple(one), tuple(other)))
+    cache.insert([*other, 8], cache_of([*other, 8]))
+    assert cache.statistics.kept_bytes == (50 + 20 + 30) * BYTES_A_TOKEN
+
+
+@settings(max_examples=100, deadline=None)
+@given(prompts=prompts, count=st.integers(0, 4), capacity=st.sampled_from([0, 40, 100, 400]))
+def test_whatever_is_kept_the_bounds_hold_and_it_stays(
+    prompts: list[list[int]], count: int, capacity: int
+) -> None:
+    cache = PrefixCache(capacity * BYTES_A_TOKEN)
+    cache.keep(tuple(tuple(tokens) for tokens in prompts[:count]))
+    first = prompts[0]
+    stays = False
+    for tokens in prompts:
+        cache.insert(tokens, cache_of(tokens))
+        assert cache.statistics.held_bytes <= capacity * BYTES_A_TOKEN
+        assert cache.statistics.kept_bytes <= capacity * BYTES_A_TOKEN * KEPT_SHARE
+        if count and len(first) >= MIN_PIECE and len(first) <= capacity * KEPT_SHARE:
+            # The first has the precedence, so nothing that follows takes its place.
+            there = sum(agreed for _, agreed in cache._walk(first, len(first), 1)) == len(first)
+            assert there or not stays
+            stays = there

@@ -66,7 +66,7 @@ def test_a_byte_order_mark_is_accepted(file: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError, match=r"none\.yaml: cannot be read: No such file"):
         load_policy_sets(tmp_path / "none.yaml")
-    with pytest.raises(PolicyFileError, match="cannot be read: Is a directory"):
+    with pytest.raises(PolicyFileError, match=f"{tmp_path}: is a folder without policies files"):
         load_policy_sets(tmp_path)
 
 
@@ -170,7 +170,6 @@ def test_the_error_carries_the_places_for_programs(file: Path) -> None:
     file.write_text(SET + "  - name: other\n    description: b", encoding="utf-8")
     with pytest.raises(PolicyFileError) as caught:
         load_policy_sets(file)
-    assert caught.value.path == file
     assert [(problem.line, problem.column) for problem in caught.value.problems] == [(4, 11)]
 
 
@@ -187,3 +186,54 @@ def test_a_default_policy_that_is_not_there_is_shown_where_it_stands(file: Path)
     assert problem == "3:19: policy_sets[0].default_policy: 'z' is not the name of a policy of the set"
     (problem,) = problems(file, DEFAULTING.format("7"))
     assert problem.startswith("3:19: policy_sets[0].default_policy must be text")
+
+
+def write_set(path: Path, name: str, *, default: str = "") -> Path:
+    head = f"default: {default}\n" if default else ""
+    path.write_text(
+        f"{head}policy_sets:\n  - name: {name}\n    policies: [{{name: a, description: b}}]\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_the_files_of_a_folder_are_held_together(tmp_path: Path) -> None:
+    write_set(tmp_path / "b.yaml", "talking")
+    write_set(tmp_path / "a.yml", "coding", default="talking")
+    write_set(tmp_path / ".hidden.yaml", "hidden")
+    (tmp_path / "notes.txt").write_text("not a policies file")
+    (tmp_path / "older.yaml").mkdir()
+    sets = load_policy_sets(tmp_path)
+    assert (sets.names(), sets.default_name) == (("coding", "talking"), "talking")
+
+
+def test_every_file_with_a_mistake_is_named(tmp_path: Path) -> None:
+    write_set(tmp_path / "good.yaml", "good")
+    first, second = tmp_path / "a.yaml", tmp_path / "z.yaml"
+    first.write_text("policy_sets: [")
+    second.write_text("policy_sets: []")
+    with pytest.raises(PolicyFileError) as caught:
+        load_policy_sets(tmp_path)
+    assert [problem.path for problem in caught.value.problems] == [first, second]
+    assert f"{first}:1:15: is not valid YAML" in str(caught.value)
+    assert f"{second}:1:14: policy_sets is empty" in str(caught.value)
+
+
+def test_a_name_is_taken_once_in_a_folder(tmp_path: Path) -> None:
+    first = write_set(tmp_path / "a.yaml", "coding", default="coding")
+    second = write_set(tmp_path / "b.yaml", "coding")
+    with pytest.raises(PolicyFileError) as caught:
+        load_policy_sets(tmp_path)
+    assert str(caught.value) == f"{second}:2:11: policy_sets[0].name: 'coding' is already taken in {first}"
+
+
+def test_a_folder_of_several_sets_needs_one_default(tmp_path: Path) -> None:
+    first = write_set(tmp_path / "a.yaml", "coding")
+    second = write_set(tmp_path / "b.yaml", "talking")
+    with pytest.raises(PolicyFileError, match=f"{tmp_path}: holds several policy sets, so `default` must"):
+        load_policy_sets(tmp_path)
+    for path, name in ((first, "coding"), (second, "talking")):
+        write_set(path, name, default=name)
+    with pytest.raises(PolicyFileError) as caught:
+        load_policy_sets(tmp_path)
+    assert str(caught.value) == f"{second}:1:10: default: {first} names one already; keep one of the two"

@@ -49,3 +49,22 @@ def test_without_sets_there_is_no_default() -> None:
 def test_contradictions_are_refused(sets: list[PolicySet], default: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         PolicySets(sets, default)
+
+
+def test_stored_sets_stand_beside_the_others_and_are_never_the_default() -> None:
+    own, stored = (PolicySet(name, A.policies) for name in ("own", "stored"))
+    sets = PolicySets([own]).with_stored([stored])
+    assert sets.get("") is own
+    assert sets.get("stored") is stored
+    assert [sets.is_stored(name) for name in sets.names()] == [False, True]
+    assert "stored" in sets
+    assert "absent" not in sets
+    alone = PolicySets().with_stored([stored])
+    assert alone.default_name == ""
+    with pytest.raises(PolicySetNotFound, match="no default policy set"):
+        alone.get("")
+
+
+def test_a_stored_set_takes_no_name_of_another() -> None:
+    with pytest.raises(ValueError, match="two policy sets are called 'a'"):
+        PolicySets([A]).with_stored([A])

@@ -34,6 +34,8 @@ def test_nothing_given_is_the_defaults() -> None:
 VALUES = {
     "model": ("/models/a", Path("/models/a")),
     "policies": ("p.yaml", Path("p.yaml")),
+    "policy_store": ("/var/lib/archroute", Path("/var/lib/archroute")),
+    "allow_admin": ("true", True),
     "listen": ("[::1]:0", Address("::1", 0)),
     "metrics_listen": ("127.0.0.1:9464", Address("127.0.0.1", 9464)),
     "allow_plaintext": ("true", True),

@@ -1,0 +1,1 @@
+"""The policy sets that a server holds: from files that are watched, and from a store that callers change."""

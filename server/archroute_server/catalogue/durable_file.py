@@ -1,0 +1,48 @@
+"""Files that are there whole or not at all, whenever the process or the machine stops."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+PREFIX = ".writing-"
+"""Begins the names of files that are not whole yet. After a crash they may be removed."""
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whatever was there. Raises `OSError`, and then nothing was changed.
+
+        write .writing-x ── fsync it ── rename it to path ── fsync the folder
+                                            │                     └─ the new name outlasts a power cut
+                                            └─ before: the old file, whole; after: the new one, whole
+
+    Without the first fsync, a file system may do the renaming before the writing, and keep a name without
+    content.
+    """
+    descriptor, partial = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).rename(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(partial).unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def remove_durably(path: Path) -> None:
+    """Remove the file at `path`. Raises `OSError`."""
+    path.unlink()
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names of the files in a folder. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
