@@ -26,7 +26,9 @@ def test_an_edit_is_followed_and_a_bad_one_is_not(bundle: Path, tmp_path: Path) 
         assert applied["revisions"] == {"mine": policy_set("mine", 2).revision}
         decision = router.route("Hello", timeout=60)
         assert decision.revisions.policy_set_revision == policy_set("mine", 2).revision
-        path.write_text("policy_sets:\n  - name: mine\n    policies: [{name: other, description: all}]\n")
+        wrong = tmp_path / "wrong"
+        wrong.write_text("policy_sets:\n  - name: mine\n    policies: [{name: other, description: all}]\n")
+        wrong.rename(path)
         refused = server.wait_for("policies files refused")
         (problem,) = refused["problems"]
         assert problem.startswith(f"{path}:3:23: policy_sets[0].policies[0].name: 'other' is reserved")
