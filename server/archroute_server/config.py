@@ -228,8 +228,8 @@ FLAGS: tuple[Flag, ...] = (
         "access",
         "FILE",
         _path,
-        "YAML file of tokens, scopes and limits of callers, read again on change; without it, everyone may "
-        "do everything but change policy sets",
+        "YAML file of tokens, scopes and limits of callers, read again on change; without it, whoever can "
+        "reach the server may call it",
     ),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(

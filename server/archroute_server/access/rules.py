@@ -29,6 +29,5 @@ class AccessRules:
         return found
 
 
-# Nobody can say who a caller is, so nobody may change what the server decides with.
-UNRESTRICTED = AccessRules(frozenset(Scope) - {Scope.ADMIN})
-"""The rules of a server without an access file."""
+UNRESTRICTED = AccessRules(frozenset(Scope))
+"""The rules of a server without an access file: who can reach it may do all that it does."""
