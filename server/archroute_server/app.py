@@ -153,12 +153,10 @@ class Application:
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
         metrics.catalogue.open(catalogue)
         protection = _protection(settings)
-        # An access file says who may change something; without one, whoever can reach the server may or not.
-        admin = AdminGate(allowed=settings.allow_admin or settings.access is not None)
         service = RouterService(catalogue, max_deadline=settings.max_deadline_seconds)
         server = RpcServer(
             service,
-            PolicySetService(catalogue, admin, service.stopping),
+            PolicySetService(catalogue, AdminGate(allowed=settings.allow_admin), service.stopping),
             AccessLog(
                 message_text=settings.log_message_text, observe=metrics.requests.observe, tracing=tracing
             ),

@@ -254,8 +254,8 @@ FLAGS: tuple[Flag, ...] = (
         "access",
         "FILE",
         _path,
-        "YAML file of tokens, scopes and limits of callers, read again on change; without it, everyone may "
-        "do everything but change policy sets",
+        "YAML file of tokens, scopes and limits of callers, read again on change; without it, whoever can "
+        "reach the server may call it",
     ),
     Flag(
         "self_test",

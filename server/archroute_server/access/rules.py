@@ -30,4 +30,4 @@ class AccessRules:
 
 
 UNRESTRICTED = AccessRules(frozenset(Scope))
-"""The rules of a server without an access file."""
+"""The rules of a server without an access file: who can reach it may do all that it does."""

@@ -32,5 +32,6 @@ def test_a_token_is_found_wherever_it_stands_and_no_other_is() -> None:
     assert rules.find(tokens[0].digest) is None
 
 
-def test_without_rules_nobody_may_change_anything() -> None:
-    assert UNRESTRICTED.anonymous == {Scope.ROUTE, Scope.READ, Scope.HEALTH, Scope.REFLECTION}
+def test_without_rules_everyone_may_do_everything_and_without_a_bound() -> None:
+    assert UNRESTRICTED.anonymous == set(Scope)
+    assert UNRESTRICTED.anonymous_limits == UNLIMITED

@@ -89,10 +89,12 @@ def test_a_method_that_is_not_in_the_table_is_for_nobody() -> None:
                 control.admit(UNKNOWN, authorizations, PEER)
 
 
-def test_without_rules_all_is_open_but_changes() -> None:
-    control = AccessControl()
-    # A token is for another server, and of no use here.
+def test_without_tokens_of_its_own_a_server_does_not_read_those_of_callers() -> None:
+    # They are for another server, and of no use here.
+    assert not AccessControl().admit(ROUTE, BEARER["gateway"], PEER).name.known
+    control = AccessControl(AccessRules(frozenset({Scope.ROUTE})))
     assert not control.admit(ROUTE, BEARER["gateway"], PEER).name.known
+    # Nor does it ask for one where that would not help.
     with pytest.raises(ScopeMissing, match=r"a caller without a token .* `admin`"):
         control.admit(PUT, [], PEER)
 
