@@ -22,7 +22,9 @@ from archroute_server.telemetry.access_log import AccessLog
 # "" stands for the server as a whole.
 HEALTH_SERVICES = ("", SERVICE_NAME, POLICY_SET_SERVICE_NAME)
 
-# What a call gets to deliver its last answer once everything that decides is over.
+# What the last answers get to be sent in once everything that decides is over, and those who watch the health
+# after it. Calls that gRPC itself has to end are told CANCELLED.
+LAST_ANSWERS_SECONDS = 3.0
 LAST_WORDS_SECONDS = 1.0
 
 _CHANNEL_OPTIONS = (
@@ -136,7 +138,10 @@ class RpcServer:
                 await self._servicer.idle()
 
     async def stop(self) -> None:
-        """End what is left, such as callers that watch the health, and close the address."""
+        """Send the last answers, end what is left, such as watchers of the health, and close the address."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                await self._servicer.idle()
         await self._server.stop(LAST_WORDS_SECONDS)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
