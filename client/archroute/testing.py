@@ -47,7 +47,8 @@ def decision(
         models: The policy's models, the preferred one first.
         probability: Of the choice.
         ranking: Pairs of a policy and its probability; by default the choice and, with what is left to 1,
-        `other`. outcome: If not the one that `policy` implies.
+            `other`.
+        outcome: If not the one that `policy` implies.
     """
     if outcome is None:
         outcome = Outcome.OTHER if policy is None else Outcome.MATCHED

@@ -48,10 +48,10 @@ def select_options(
         if name not in RoutingOptions.__annotations__:
             known = ", ".join(RoutingOptions.__annotations__)
             raise invalid("routing", f"unknown option {name!r}; it may have {known}")
-    shown = _needs_of_call(arguments)
-    needs = options.get("needs")
-    # If it is no Needs, `select` says so, in its own way.
-    options["needs"] = shown if needs is None else shown.joined(needs) if isinstance(needs, Needs) else needs
+    needs = options.get("needs") or Needs()
+    # If it is something else, `select` says so, in its own way.
+    if isinstance(needs, Needs):
+        options["needs"] = needs.joined(_needs_of_call(arguments))
     return options
 
 

@@ -12,7 +12,7 @@ from archroute import AsyncRouter, ModelMap, SelectionReason, Selector
 class Stub:
     """Takes no notice of the timeout."""
 
-    async def _never(self, request: object, timeout: float | None) -> Any:
+    async def _never(self, request: object, **options: Any) -> Any:
         await asyncio.Event().wait()
 
     Route = GetPolicySet = _never
