@@ -22,8 +22,7 @@ SAMPLE_SECONDS = pick(short=0.5, long=10.0)
 # Caches so small that the warm-up fills them; what grows after that is lost.
 CACHES = ("--prefix-cache-mib", "4", "--decision-cache-entries", "32")
 
-# A hundred times what a server of this model holds in its queue, and much less than half an hour's requests
-# would come to if each left a kilobyte behind.
+# Less than the 72,000 requests of half an hour would come to if each left a kilobyte behind.
 MOST_GROWTH_BYTES = 64 * 1024 * 1024
 
 

@@ -43,6 +43,13 @@ def _flip(data: bytearray, _seeds: Sequence[bytes], chance: random.Random) -> No
         data[_place(data, chance)] ^= 1 << chance.randrange(8)
 
 
+def _letter(data: bytearray, _seeds: Sequence[bytes], chance: random.Random) -> None:
+    """Put another letter in place of one: what follows is still where it was."""
+    place = _place(data, chance)
+    if data and 32 <= data[place] < 127:
+        data[place] = chance.randrange(32, 127)
+
+
 def _overwrite(data: bytearray, _seeds: Sequence[bytes], chance: random.Random) -> None:
     if data:
         data[_place(data, chance)] = chance.randrange(256)
@@ -100,6 +107,7 @@ def varint(number: int) -> bytes:
 
 _Change = Callable[[bytearray, Sequence[bytes], random.Random], None]
 _CHANGES: tuple[_Change, ...] = (
+    *(_letter, _letter, _letter),
     _flip,
     _overwrite,
     _insert,
