@@ -80,5 +80,5 @@ $(DEV)/.installed: pyproject.toml
 	@echo "Installing what development needs into $(DEV), PyTorch among it; this takes some minutes."
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet torch==2.13.0
-	$(DEV)/bin/python -m pip install --quiet -e '.[server,export,eval,train,optimum,dev]'
+	$(DEV)/bin/python -m pip install --quiet -e '.[server,otel,export,eval,train,optimum,dev]'
 	@touch $@

@@ -20,6 +20,7 @@ from archroute.selection.needs import Needs
 from archroute.selection.selection import Selection
 from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
+from archroute.trace_context import trace_metadata
 from archroute.v1 import router_pb2, router_pb2_grpc
 
 __all__ = ["AsyncRouter"]
@@ -138,7 +139,9 @@ class AsyncRouter:
         seconds = math.inf if timeout is None else self._endpoint.seconds(timeout)
         answers: asyncio.Queue[Answer | None] = asyncio.Queue()
         session = StreamSession(self._endpoint, seconds, answers.put_nowait)
-        call = self._methods().RouteStream(session.sending_async(requests), timeout=grpc_timeout(seconds))
+        call = self._methods().RouteStream(
+            session.sending_async(requests), timeout=grpc_timeout(seconds), metadata=trace_metadata()
+        )
         reader = asyncio.create_task(session.receiving_async(call))
         try:
             while (answer := await answers.get()) is not None:
@@ -203,7 +206,7 @@ class AsyncRouter:
     async def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)
         try:
-            response = await method(request, timeout=grpc_timeout(seconds))
+            response = await method(request, timeout=grpc_timeout(seconds), metadata=trace_metadata())
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error
         # What grpc.aio gives for bytes that it cannot parse, where its twin raises.

@@ -19,6 +19,7 @@ from archroute.selection.needs import Needs
 from archroute.selection.selection import Selection
 from archroute.selection.selector import Selector
 from archroute.stream import Answer, StreamSession
+from archroute.trace_context import trace_metadata
 from archroute.v1 import router_pb2, router_pb2_grpc
 
 __all__ = ["Router"]
@@ -48,8 +49,8 @@ class Router:
         """Opens no connection yet.
 
         Args:
-            address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock` or
-                `dns:///host:port`.
+            address: `host:port`, or any gRPC target, such as `unix:/run/archroute.sock`. Calls to
+                `dns:///host:port` take turns between the addresses that the name has.
             timeout: Seconds that a call may take if it does not say; `math.inf` for no limit.
             credentials: For TLS, `grpc.ssl_channel_credentials()`. None sends plain text.
             options: gRPC channel options, over those of this package.
@@ -194,7 +195,9 @@ class Router:
         seconds = math.inf if timeout is None else self._endpoint.seconds(timeout)
         answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         session = StreamSession(self._endpoint, seconds, answers.put)
-        call = self._stub.RouteStream(session.sending(requests), timeout=grpc_timeout(seconds))
+        call = self._stub.RouteStream(
+            session.sending(requests), timeout=grpc_timeout(seconds), metadata=trace_metadata()
+        )
         # A daemon, so that a stream which is never read to its end does not keep the process alive.
         reader = threading.Thread(
             target=session.receiving, args=(call,), name="archroute-stream", daemon=True
@@ -245,6 +248,6 @@ class Router:
     def _call(self, method: Callable[..., Any], request: object, timeout: float | None) -> Any:
         seconds = self._endpoint.seconds(timeout)
         try:
-            return method(request, timeout=grpc_timeout(seconds))
+            return method(request, timeout=grpc_timeout(seconds), metadata=trace_metadata())
         except grpc.RpcError as error:
             raise self._endpoint.error(error, seconds) from error

@@ -30,6 +30,7 @@ from archroute_server.rpc.service import DecidingEngine, RouterService
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.telemetry.access_log import AccessLog
 from archroute_server.telemetry.logging import configure_logging, log_event, log_unhandled
+from archroute_server.telemetry.tracing import Tracing, TracingUnavailable, open_tracing
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -63,6 +64,7 @@ STARTUP_ERRORS = (
     EmbeddedModelError,
     PolicyFileError,
     RuntimeLoadError,
+    TracingUnavailable,
     UnservablePolicySet,
 )
 
@@ -117,11 +119,15 @@ class Application:
         Metrics can be read from the beginning to the end.
         """
         metrics = Metrics()
-        with published(metrics, self._settings.metrics_listen):
-            await self._run(metrics)
+        tracing = open_tracing(traces=self._settings.traces)
+        try:
+            with published(metrics, self._settings.metrics_listen):
+                await self._run(metrics, tracing)
+        finally:
+            await asyncio.to_thread(tracing.close)
 
-    async def _run(self, metrics: Metrics) -> None:
-        """Serve, and count.
+    async def _run(self, metrics: Metrics, tracing: Tracing) -> None:
+        """Serve, count and trace.
 
         The address is taken before the model is loaded: a taken port is known at once, and health checks
         are answered from the beginning.
@@ -133,7 +139,9 @@ class Application:
         service = RouterService(policy_sets, max_deadline=settings.max_deadline_seconds)
         server = RpcServer(
             service,
-            AccessLog(message_text=settings.log_message_text, observe=metrics.requests.observe),
+            AccessLog(
+                message_text=settings.log_message_text, observe=metrics.requests.observe, tracing=tracing
+            ),
             max_message_bytes=settings.max_message_bytes,
             stream_concurrency=settings.stream_concurrency,
         )

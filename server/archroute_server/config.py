@@ -31,6 +31,7 @@ class Settings:
     policies: Path | None = None
     listen: Address = DEFAULT_ADDRESS
     metrics_listen: Address | None = None
+    traces: bool = False
     provider: str = PROVIDER_NAMES[0]
     threads: int = 0
     max_prompt_tokens: int = 4096
@@ -184,6 +185,7 @@ FLAGS: tuple[Flag, ...] = (
         _tcp_address,
         "HOST:PORT or [IPV6]:PORT where Prometheus finds the metrics, at /metrics; without it, nowhere",
     ),
+    Flag("traces", "", _boolean, "send traces over OTLP, to where the variables OTEL_* say"),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
     Flag(
         "threads",

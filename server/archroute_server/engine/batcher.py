@@ -14,6 +14,7 @@ from archroute_server.engine.prefix_cache import MIN_PIECE, CacheStatistics, Pre
 from archroute_server.engine.request import Request, Settled
 from archroute_server.engine.request_queue import RequestQueue
 from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
+from archroute_server.telemetry.stages import Stage, StageObserver, StageRun, observed, unobserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,21 @@ class Batcher:
         """What the prefix cache did so far."""
         return self._prefixes.statistics
 
-    def submit(self, question: Question, reusable: int, limit: TimeLimit = UNLIMITED) -> Future[Settled]:
+    def submit(
+        self,
+        question: Question,
+        reusable: int,
+        limit: TimeLimit = UNLIMITED,
+        observer: StageObserver = unobserved,
+    ) -> Future[Settled]:
         """Queue a question, the first `reusable` tokens of whose prompt are worth keeping.
 
         Cancelling what is returned takes it out of the queue; once it runs it cannot be cancelled. Raises
         `EngineClosed`, and so does the future if the batcher is closed before the question's turn. If the
-        limit passes before, the future raises what `TimeLimit.passed` returns.
+        limit passes before, the future raises what `TimeLimit.passed` returns. `observer` is told of its
+        stages from the queue on.
         """
-        request = Request(question, reusable, limit)
+        request = Request(question, reusable, limit, observer)
         self._queue.put(request)
         return request.future
 
@@ -167,12 +175,21 @@ class Batcher:
         started = time.perf_counter()
         oldest, *others = batch
         prompts = [request.question.prompt for request in others]
+        observers = [request.observer for request in batch]
         with self._prefixes.match(oldest.question.prompt, _readable(oldest), prompts) as past:
             cached = past.tokens if past is not None else 0
-            decoded = self._decoder.decode([request.question for request in batch], past)
-            for request, result in zip(batch, decoded, strict=True):
-                reusable = request.question.prompt[: request.reusable]
-                self._prefixes.insert(reusable, result.cache, result.offset)
+            found = StageRun(Stage.PREFIX_CACHE, started, time.perf_counter(), {"tokens.cached": cached})
+            for observer in observers:
+                observer(found)
+            with observed(Stage.FORWARD, observers) as facts:
+                decoded = self._decoder.decode([request.question for request in batch], past)
+                facts["tokens"] = decoded[0].tokens
+                facts["forward_passes"] = decoded[0].forward_passes
+                facts["requests"] = len(batch)
+            with observed(Stage.SETTLE, observers):
+                for request, result in zip(batch, decoded, strict=True):
+                    reusable = request.question.prompt[: request.reusable]
+                    self._prefixes.insert(reusable, result.cache, result.offset)
         seconds = time.perf_counter() - started
         self._batches += 1
         self._requests += len(batch)

@@ -33,6 +33,14 @@ from archroute_server.router.encoder import EncodedPrompt, PromptEncoder
 from archroute_server.router.message import Message
 from archroute_server.router.policy import PolicySet
 from archroute_server.router.trie import AnswerTrie
+from archroute_server.telemetry.stages import (
+    Stage,
+    StageObserver,
+    StageRun,
+    observed,
+    stage_observer,
+    unobserved,
+)
 
 # Layouts are a few hundred kilobytes at 500 policies; inline policies make one each.
 _LAYOUTS_KEPT = 64
@@ -62,6 +70,7 @@ class _Work:
     limit: TimeLimit
     digest: bytes
     """Of the policies and messages; see `RecentPrompts`."""
+    observer: StageObserver
     prepared: _Prepared | None = None
     queued: float = 0.0
     """When it was prepared, of `time.perf_counter`."""
@@ -128,12 +137,14 @@ class Engine:
         `DeadlineUnreachable` and `EngineClosed`.
         """
         digest = question_digest(policies.revision, messages)
-        work = _Work(policies, messages, min_probability, limit, digest)
+        work = _Work(policies, messages, min_probability, limit, digest, stage_observer())
         with self._under_way():
             if (known := self._recall_at_once(work)) is not None:
                 return known
             try:
-                with self._admission.enter(limit) as permit:
+                with observed(Stage.ADMISSION, [work.observer]):
+                    permit = self._admission.enter(limit)
+                with permit:
                     async with within(limit):
                         return await self._decide(work, permit)
             except DecideByMissed as missed:
@@ -147,8 +158,8 @@ class Engine:
         Raises what `decide` raises.
         """
         with self._under_way():
-            prepared = await self._tokenize(policies, messages)
-            return prepared.layout.trie, (await self._infer(prepared, UNLIMITED)).branches
+            prepared = await self._tokenize(policies, messages, unobserved)
+            return prepared.layout.trie, (await self._infer(prepared, UNLIMITED, unobserved)).branches
 
     async def close(self, grace: float) -> None:
         """Take no more requests, answer those that are here within `grace` seconds, then stop.
@@ -181,16 +192,17 @@ class Engine:
 
     async def _decide(self, work: _Work, permit: Permit) -> Answer:
         """Decide a request that was admitted."""
-        prepared = work.prepared = await self._tokenize(work.policies, work.messages)
+        prepared = work.prepared = await self._tokenize(work.policies, work.messages, work.observer)
         work.queued = time.perf_counter()
         prompt, trie = prepared.prompt, prepared.layout.trie
         key = DecisionKey.of(work.policies.revision, prompt.token_ids)
         async with self._decisions.recall(key) as known:
             if known is None:
                 permit.charge(prepared.question.new_tokens(cached=0))
-                settled = await self._infer(prepared, work.limit)
+                settled = await self._infer(prepared, work.limit, work.observer)
             else:
                 settled = _recalled(known)
+                work.observer(StageRun(Stage.QUEUE, work.queued, settled.started))
             decision = self._judge(work, trie, settled.branches)
             if known is None:
                 self._decisions.remember(key, settled.branches)
@@ -215,7 +227,9 @@ class Engine:
 
     def _judge(self, work: _Work, trie: AnswerTrie, branches: Branches) -> Decision:
         temperature = self.identity.temperature or 1.0
-        return decide(trie, branches, work.policies, work.min_probability, temperature)
+        with observed(Stage.DECIDE, [work.observer]) as facts:
+            facts["answers"] = len(trie.answers)
+            return decide(trie, branches, work.policies, work.min_probability, temperature)
 
     @contextlib.contextmanager
     def _under_way(self) -> Iterator[None]:
@@ -231,10 +245,12 @@ class Engine:
             if not self._active:
                 self._idle.set()
 
-    async def _tokenize(self, policies: PolicySet, messages: Sequence[Message]) -> _Prepared:
+    async def _tokenize(
+        self, policies: PolicySet, messages: Sequence[Message], observer: StageObserver
+    ) -> _Prepared:
         """Prepare a request on the tokenizing thread; cancelling takes it out of that thread's queue."""
         try:
-            future: Future[_Prepared] = self._tokenizing.submit(self._prepare, policies, messages)
+            future: Future[_Prepared] = self._tokenizing.submit(self._prepare, policies, messages, observer)
         except RuntimeError:  # it was shut down
             raise EngineClosed from None
         try:
@@ -246,10 +262,10 @@ class Engine:
             # Nobody cancelled this task, so the thread was shut down with the work still queued.
             raise EngineClosed from None
 
-    async def _infer(self, prepared: _Prepared, limit: TimeLimit) -> Settled:
+    async def _infer(self, prepared: _Prepared, limit: TimeLimit, observer: StageObserver) -> Settled:
         """Let the model run; cancelling takes the request out of the queue."""
         question = prepared.question
-        future = self._batcher.submit(question, prepared.prompt.reusable, limit)
+        future = self._batcher.submit(question, prepared.prompt.reusable, limit, observer)
         loop = asyncio.get_running_loop()
 
         def measure(done: Future[Settled]) -> None:
@@ -267,11 +283,15 @@ class Engine:
         settled = done.result()
         self._admission.record(tokens, settled.seconds / settled.requests)
 
-    def _prepare(self, policies: PolicySet, messages: Sequence[Message]) -> _Prepared:
+    def _prepare(
+        self, policies: PolicySet, messages: Sequence[Message], observer: StageObserver
+    ) -> _Prepared:
         """Encode the prompt and lay out the answers, on the tokenizing thread."""
         started = time.perf_counter()
-        prompt = self._encoder.encode(policies, messages)
-        layout = self._layout(policies)
+        with observed(Stage.TOKENIZE, [observer]) as facts:
+            prompt = self._encoder.encode(policies, messages)
+            layout = self._layout(policies)
+            facts["tokens.prompt"] = len(prompt.token_ids)
         return _Prepared(prompt, layout, time.perf_counter() - started)
 
     def _make_layout(self, policies: PolicySet) -> BranchLayout:

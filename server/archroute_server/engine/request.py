@@ -1,11 +1,13 @@
 """Request: a question on its way through the inference thread, and what comes back."""
 
-from concurrent.futures import Future
+import time
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 
 from archroute_server.engine.branch_probabilities import Row
 from archroute_server.engine.packed_row import Question
 from archroute_server.engine.time_limit import UNLIMITED, TimeLimit
+from archroute_server.telemetry.stages import Stage, StageObserver, StageRun, unobserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +34,15 @@ class Request:
     question: Question
     reusable: int
     limit: TimeLimit = UNLIMITED
+    observer: StageObserver = unobserved
     future: Future[Settled] = field(default_factory=Future)
+    queued: float = field(default_factory=time.perf_counter)
+
+    def leave_queue(self, error: type[BaseException] | None = None) -> None:
+        """Tell the observer how long the request waited, and what ended that if it was not its turn."""
+        name = "" if error is None else error.__name__
+        self.observer(StageRun(Stage.QUEUE, self.queued, time.perf_counter(), error=name))
+
+    def gave_up(self, *, expired: bool) -> None:
+        """Tell the observer that nobody waits for it any more: its time is over, or its caller hung up."""
+        self.leave_queue(type(self.limit.passed()) if expired else CancelledError)

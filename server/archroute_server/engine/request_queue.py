@@ -62,7 +62,7 @@ class RequestQueue:
             self._requests = [request for request in self._requests if request.limit.first > now]
             left = list(self._requests)
         for request in expired:
-            self._count(expired=True)
+            self._gave_up(request, expired=True)
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(request.limit.passed())
         return left
@@ -75,9 +75,10 @@ class RequestQueue:
         running = []
         for request in taken:
             if request.future.set_running_or_notify_cancel():
+                request.leave_queue()
                 running.append(request)
             else:
-                self._count(expired=request.limit.first <= self._clock())
+                self._gave_up(request, expired=request.limit.first <= self._clock())
         return running
 
     def close(self) -> None:
@@ -87,6 +88,7 @@ class RequestQueue:
             left, self._requests = self._requests, []
             self._changed.notify_all()
         for request in left:
+            request.leave_queue(EngineClosed)
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(EngineClosed())
 
@@ -99,9 +101,11 @@ class RequestQueue:
                 return
             self._requests.remove(request)
         # asyncio cancels what it waits for when the time is over, too.
-        self._count(expired=request.limit.first <= self._clock())
+        self._gave_up(request, expired=request.limit.first <= self._clock())
 
-    def _count(self, *, expired: bool) -> None:
+    def _gave_up(self, request: Request, *, expired: bool) -> None:
+        """Count a request that left before its turn, and say so."""
         with self._changed:
             self._expired += expired
             self._cancelled += not expired
+        request.gave_up(expired=expired)

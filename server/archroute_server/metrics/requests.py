@@ -95,17 +95,19 @@ class RequestMetrics:
         if (by := decided_by(request)) is not None:
             self._answers.labels(by.value).inc()
         if decided is not None:
-            self._total.observe(request.seconds)
-            self._observe_decision(decided)
+            # Only shown to a reader that asks for OpenMetrics, as Prometheus does.
+            exemplar = {"trace_id": request.trace_id} if request.trace_id else None
+            self._total.observe(request.seconds, exemplar)
+            self._observe_decision(decided, exemplar)
 
-    def _observe_decision(self, decided: DecidedRequest) -> None:
+    def _observe_decision(self, decided: DecidedRequest, exemplar: dict[str, str] | None) -> None:
         self._decisions.labels(*self._labels.of(decided)).inc()
-        self._queue.observe(decided.queue)
+        self._queue.observe(decided.queue, exemplar)
         # What is recalled or given up at once goes through neither.
         if decided.tokenize:
-            self._tokenize.observe(decided.tokenize)
+            self._tokenize.observe(decided.tokenize, exemplar)
         if decided.forward_passes:
-            self._inference.observe(decided.inference)
+            self._inference.observe(decided.inference, exemplar)
         if decided.dropped_tokens or decided.dropped_messages:
             self._truncated.inc()
         self._dropped_tokens.inc(decided.dropped_tokens)

@@ -26,6 +26,8 @@ from archroute_server.rpc.convert import (
 from archroute_server.rpc.errors import ServerStarting, ServerStopping
 from archroute_server.telemetry.access_log import AccessEntry
 from archroute_server.telemetry.finished_request import DecidedRequest
+from archroute_server.telemetry.stages import observing
+from archroute_server.telemetry.tracing import RequestTrace
 
 
 class DecidingEngine(Protocol):
@@ -84,13 +86,15 @@ class RouterService:
         question = read_question(request, self._policy_sets)
         entry.add(policy_set=question.policies.name)
         entry.add_conversation(question.messages)
+        _describe(entry.trace, question.policies, self._engine.identity)
         try:
-            answer = await self._engine.decide(
-                question.policies,
-                question.messages,
-                min_probability=question.min_probability,
-                limit=self._limit(question, entry, remaining),
-            )
+            with observing(entry.trace.observe):
+                answer = await self._engine.decide(
+                    question.policies,
+                    question.messages,
+                    min_probability=question.min_probability,
+                    limit=self._limit(question, entry, remaining),
+                )
         except InvalidRequest as error:
             raise in_request_terms(error, request) from error
         entry.add_decision(_decided(answer, question.policies))
@@ -117,6 +121,17 @@ class RouterService:
         """Show one policy set whole."""
         policy_set = find_policy_set(request.name, self._policy_sets)
         return router_pb2.GetPolicySetResponse(policy_set=write_policy_set(policy_set))
+
+
+def _describe(trace: RequestTrace, policies: PolicySet, identity: Identity) -> None:
+    """Say in the trace what decides, which is known before it has."""
+    trace.describe(
+        policy_set=policies.name,
+        policy_set_revision=policies.revision,
+        bundle=identity.bundle_digest,
+        prompt_variant=identity.prompt_variant,
+        provider=identity.provider,
+    )
 
 
 def _decided(answer: Answer, policies: PolicySet) -> DecidedRequest:

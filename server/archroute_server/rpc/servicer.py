@@ -15,6 +15,7 @@ from archroute_server.rpc.status import Failure
 from archroute_server.rpc.stream import RouteStream
 from archroute_server.rpc.wire import check_size, parse
 from archroute_server.telemetry.access_log import STREAM_EVENT, AccessEntry, AccessLog
+from archroute_server.telemetry.tracing import Metadata
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -71,7 +72,8 @@ class RouterServicer:
     ) -> "grpc.RpcMethodHandler[bytes, Response]":  # generic in its type hints alone
         async def handle(data: bytes, context: Context) -> Response:
             self._track(context)
-            entry = self._access_log.entry(method, request_id=_request_id(context))
+            metadata = _metadata(context)
+            entry = self._access_log.entry(method, metadata=metadata, request_id=_request_id(metadata))
 
             async def answer() -> Response:
                 check_size(len(data), self._max_message_bytes)
@@ -88,12 +90,16 @@ class RouterServicer:
 
     async def _route_stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         self._track(context)
-        stream_id = _request_id(context)
-        entry = self._access_log.entry("RouteStream", event=STREAM_EVENT, stream_id=stream_id)
+        metadata = _metadata(context)
+        stream_id = _request_id(metadata)
+        entry = self._access_log.entry(
+            "RouteStream", event=STREAM_EVENT, metadata=metadata, stream_id=stream_id
+        )
         stream = RouteStream(
             self._service,
             self._access_log,
             context,
+            entry.trace,
             stream_id=stream_id,
             concurrency=self._stream_concurrency,
             max_message_bytes=self._max_message_bytes,
@@ -121,9 +127,14 @@ class RouterServicer:
             self._idle.set()
 
 
-def _request_id(context: Context) -> str:
+def _metadata(context: Context) -> Metadata:
+    """Return what came with the call."""
+    return tuple(context.invocation_metadata() or ())
+
+
+def _request_id(metadata: Metadata) -> str:
     """Return the id that the caller gave the call in its metadata, or a new one."""
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if key == REQUEST_ID_KEY and isinstance(value, str) and value:
             return value
     return uuid.uuid4().hex

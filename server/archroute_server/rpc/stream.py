@@ -13,6 +13,7 @@ from archroute_server.rpc.settle import Context, settle
 from archroute_server.rpc.status import Failure
 from archroute_server.rpc.wire import check_size, parse
 from archroute_server.telemetry.access_log import AccessEntry, AccessLog
+from archroute_server.telemetry.tracing import RequestTrace
 
 
 class RouteStream:
@@ -26,6 +27,7 @@ class RouteStream:
         service: RouterService,
         access_log: AccessLog,
         context: Context,
+        trace: RequestTrace,
         *,
         stream_id: str,
         concurrency: int,
@@ -34,6 +36,7 @@ class RouteStream:
         self._service = service
         self._access_log = access_log
         self._context = context
+        self._trace = trace
         self._stream_id = stream_id
         self._max_message_bytes = max_message_bytes
         self._slots = asyncio.Semaphore(concurrency)
@@ -81,7 +84,7 @@ class RouteStream:
         self, message: router_pb2.RouteStreamRequest, size: int, refused: Violation | None
     ) -> None:
         entry = self._access_log.entry(
-            "RouteStream", request_id=message.request_id, stream_id=self._stream_id
+            "RouteStream", within=self._trace, request_id=message.request_id, stream_id=self._stream_id
         )
         try:
             result = await settle(self._decide(message, size, refused, entry), entry, self._context)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from archroute_server.router.message import Message
 from archroute_server.telemetry.finished_request import DecidedRequest, FinishedRequest
 from archroute_server.telemetry.logging import log_event
+from archroute_server.telemetry.tracing import Metadata, RequestTrace, Tracing, Untraced
 
 _logger = logging.getLogger(__name__)
 
@@ -21,19 +22,39 @@ Observe = Callable[[FinishedRequest], None]
 class AccessLog:
     """Opens an entry for each request. Conversations are written only if `message_text` is set.
 
-    `observe` is told of each request at its end.
+    `observe` is told of each request at its end, and `tracing` of its way there as well.
     """
 
-    def __init__(self, *, message_text: bool = False, observe: Observe | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        message_text: bool = False,
+        observe: Observe | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._message_text = message_text
         self._observe = observe
+        self._tracing = tracing or Untraced()
 
-    def entry(self, method: str, *, event: str = "request", **identifiers: str) -> "AccessEntry":
-        """Begin an entry, and the clock with it. The caller chooses identifiers, so they are cut to size."""
+    def entry(
+        self,
+        method: str,
+        *,
+        event: str = "request",
+        metadata: Metadata = (),
+        within: RequestTrace | None = None,
+        **identifiers: str,
+    ) -> "AccessEntry":
+        """Begin an entry, and with it the clock and the trace.
+
+        The trace goes on from that in the call's `metadata`, or is part of the stream's that it is `within`.
+        The caller chooses identifiers, so they are cut to size.
+        """
         return AccessEntry(
             event,
             method,
             {name: value[:_MAX_IDENTIFIER_CHARACTERS] for name, value in identifiers.items() if value},
+            self._tracing.begin(method, metadata, within),
             message_text=self._message_text,
             observe=self._observe,
         )
@@ -47,6 +68,7 @@ class AccessEntry:
         event: str,
         method: str,
         identifiers: dict[str, str],
+        trace: RequestTrace,
         *,
         message_text: bool,
         observe: Observe | None,
@@ -54,7 +76,9 @@ class AccessEntry:
         self._started = time.perf_counter()
         self._event = event
         self._method = method
-        self._fields: dict[str, object] = dict(identifiers)
+        self.trace = trace
+        self._identifiers = identifiers
+        self._fields: dict[str, object] = {**identifiers, **trace.identifiers}
         self._message_text = message_text
         self._observe = observe
         self._decided: DecidedRequest | None = None
@@ -108,9 +132,19 @@ class AccessEntry:
             **self._fields,
             total_ms=_milliseconds(seconds),
         )
+        finished = FinishedRequest(
+            self._method,
+            code,
+            reason,
+            seconds,
+            stream=self._event == STREAM_EVENT,
+            decided=self._decided,
+            identifiers=self._identifiers,
+            trace_id=self.trace.sampled_trace_id,
+        )
+        self.trace.end(finished)
         if self._observe is not None:
-            stream = self._event == STREAM_EVENT
-            self._observe(FinishedRequest(self._method, code, reason, seconds, stream, self._decided))
+            self._observe(finished)
 
 
 def _milliseconds(seconds: float) -> float:

@@ -1,6 +1,7 @@
 """FinishedRequest: what is known of a request at its end, for the log and for whoever counts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,7 @@ class FinishedRequest:
     """From its arrival."""
     stream: bool = False
     decided: DecidedRequest | None = None
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    """What the caller can name it by, such as `request_id`."""
+    trace_id: str = ""
+    """Of the trace that it is part of, if that is recorded."""

@@ -14,6 +14,7 @@ from archroute_server.engine.request import Request, Settled
 from archroute_server.engine.request_queue import RequestQueue
 from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLimit
 from archroute_server.router.trie import AnswerTrie
+from archroute_server.telemetry.stages import Stage, StageRun
 from support.fake_clock import FakeClock
 
 QUESTION = Question([1, 2], lay_out(AnswerTrie(["a", "b"], [(1, 0), (2, 0)])))
@@ -116,3 +117,33 @@ def test_every_request_waits_or_was_taken_or_is_counted_once(steps: list[tuple[s
     for each in asked:
         each.future.cancel()
     assert queue.statistics.waiting == 0
+
+
+def test_whoever_leaves_tells_its_observer_why() -> None:
+    clock = FakeClock()
+    seen: dict[str, StageRun] = {}
+
+    def observed(name: str, limit: TimeLimit = UNLIMITED) -> Request:
+        return Request(QUESTION, 0, limit, lambda run: seen.__setitem__(name, run))
+
+    soon = clock.now + 1
+    taken, cancelled, closed = observed("taken"), observed("cancelled"), observed("closed")
+    late = observed("late", TimeLimit(deadline=soon))
+    undecided = observed("undecided", TimeLimit(decide_by=soon))
+    given_up = observed("given up", TimeLimit(deadline=soon))
+    queue = filled(clock, [taken, cancelled, closed, late, undecided, given_up])
+    cancelled.future.cancel()
+    assert queue.take([taken]) == [taken]
+    clock.now += 1
+    given_up.future.cancel()
+    assert queue.waiting() == [closed]
+    queue.close()
+    assert {name: run.error for name, run in seen.items()} == {
+        "taken": "",
+        "cancelled": "CancelledError",
+        "closed": "EngineClosed",
+        "late": "DeadlineExceeded",
+        "undecided": "DecideByMissed",
+        "given up": "DeadlineExceeded",
+    }
+    assert {run.stage for run in seen.values()} == {Stage.QUEUE}

@@ -36,6 +36,7 @@ VALUES = {
     "policies": ("p.yaml", Path("p.yaml")),
     "listen": ("[::1]:0", Address("::1", 0)),
     "metrics_listen": ("127.0.0.1:9464", Address("127.0.0.1", 9464)),
+    "traces": ("yes", True),
     "provider": ("cuda", "cuda"),
     "threads": ("3", 3),
     "max_prompt_tokens": ("2048", 2048),
