@@ -46,6 +46,9 @@ _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0
 _NAMED_BY_SCHEME = re.compile(
     r"(?:dns|unix|unix-abstract|vsock|ipv4|ipv6|passthrough):.|[a-z][a-z0-9+.-]*://"
 )
+# Those whose names stand for several servers, if there are several.
+_SEVERAL_SERVERS = ("dns:", "ipv4:", "ipv6:")
+_ROUND_ROBIN: ChannelOption = ("grpc.lb_policy_name", "round_robin")
 _WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -61,13 +64,18 @@ class Endpoint:
     def checked(cls, address: object, timeout: object, options: Sequence[ChannelOption]) -> "Endpoint":
         """Checks what a client is built with.
 
+        Calls to `dns:///host:port`, and to a list of addresses, take turns between the servers; gRPC itself
+        would send all of them to the first that answers. An option `grpc.lb_policy_name` changes that.
+
         Raises:
             InvalidRequestError: The address has no port or looks like a web address, or the timeout is not
                 above 0.
         """
         # Of several options of one name gRPC takes the first, so the caller's must replace ours.
-        merged = dict(_CHANNEL_OPTIONS) | dict(options)
-        return cls(_to_address(address), _to_seconds(timeout), tuple(merged.items()))
+        checked = _to_address(address)
+        balanced = (_ROUND_ROBIN,) if checked.startswith(_SEVERAL_SERVERS) else ()
+        merged = dict(_CHANNEL_OPTIONS + balanced) | dict(options)
+        return cls(checked, _to_seconds(timeout), tuple(merged.items()))
 
     def seconds(self, timeout: float | None) -> float:
         """The timeout of a call, in seconds: its own, or else the client's; `math.inf` for no limit.

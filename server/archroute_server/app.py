@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -144,6 +145,7 @@ class Application:
             ),
             max_message_bytes=settings.max_message_bytes,
             stream_concurrency=settings.stream_concurrency,
+            max_connection_seconds=settings.max_connection_seconds or math.inf,
         )
         metrics.watch_readiness(lambda: server.serving)
         address = await server.start(settings.listen)

@@ -46,6 +46,7 @@ class Settings:
     decision_cache_seconds: float = 300.0
     max_message_bytes: int = 4 * 1024 * 1024
     stream_concurrency: int = 32
+    max_connection_seconds: float = 0.0
     drain_seconds: float = 20.0
     log_format: LogFormat = LogFormat.AUTO
     log_level: str = "info"
@@ -248,6 +249,13 @@ FLAGS: tuple[Flag, ...] = (
     # gRPC keeps its own limit, a multiple of this one, in 32 bits.
     Flag("max_message_bytes", "N", _whole_number(1024, 2**30 - 1), "largest request that is accepted"),
     Flag("stream_concurrency", "N", _whole_number(1, 65536), "requests of one stream decided at a time"),
+    Flag(
+        "max_connection_seconds",
+        "SECONDS",
+        _seconds,
+        "how long a connection is used before its caller is asked for a new one, so that servers that were "
+        "added behind a name get their share; calls under way are finished; 0 for no limit",
+    ),
     Flag("drain_seconds", "SECONDS", _seconds, "how long a stop waits for requests under way"),
     Flag("log_format", "FORMAT", _log_format, "json, text, or auto: text if standard error is a terminal"),
     Flag("log_level", "LEVEL", _one_of(("debug", "info", "warning", "error")), "least level that is logged"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 
 import grpc
 from grpc_health.v1 import health, health_pb2
@@ -41,7 +42,9 @@ class RpcServer:
         *,
         max_message_bytes: int,
         stream_concurrency: int,
+        max_connection_seconds: float = math.inf,
     ) -> None:
+        """Close a connection after `max_connection_seconds`, once the calls on it are over."""
         self._service = service
         self._serving = False
         self._servicer = RouterServicer(
@@ -55,6 +58,7 @@ class RpcServer:
             options=(
                 *_CHANNEL_OPTIONS,
                 ("grpc.max_receive_message_length", max_message_bytes * GRPC_LIMIT_FACTOR),
+                *_connection_age(max_connection_seconds),
             )
         )
         self._server.add_generic_rpc_handlers((self._servicer.handler(),))
@@ -107,3 +111,10 @@ class RpcServer:
         self._serving = status == health_pb2.HealthCheckResponse.SERVING
         for name in HEALTH_SERVICES:
             await self._health.set(name, status)
+
+
+def _connection_age(seconds: float) -> tuple[tuple[str, int], ...]:
+    if math.isinf(seconds):
+        return ()
+    # gRPC keeps it in 32 bits, the greatest of which is no limit to it.
+    return (("grpc.max_connection_age_ms", min(max(round(seconds * 1000), 1), 2**31 - 1)),)

@@ -9,10 +9,14 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
+from archroute.v1.router_pb2_grpc import RouterServiceStub
 from archroute_server.rpc.address import Address, PortInUse
+from archroute_server.rpc.server import RpcServer
+from archroute_server.rpc.service import RouterService
 from archroute_server.rpc.servicer import SERVICE_NAME
+from archroute_server.telemetry.access_log import AccessLog
 from support.fake_engine import FakeEngine
-from support.rpc_calls import Served, ask, new_server, refusal
+from support.rpc_calls import POLICY_SETS, Served, ask, new_server, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -147,3 +151,25 @@ async def test_what_outlasts_the_drain_is_told_unavailable(served: Served) -> No
     refused = await refusal(call)
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
     await stopping
+
+
+async def test_an_old_connection_is_given_up_once_its_calls_are_over() -> None:
+    service = RouterService(POLICY_SETS)
+    server = RpcServer(
+        service, AccessLog(), max_message_bytes=2**20, stream_concurrency=1, max_connection_seconds=0.2
+    )
+    address = await server.start(Address("127.0.0.1", 0))
+    engine = FakeEngine()
+    hold = engine.hold("hi")
+    service.open(engine)
+    async with grpc.aio.insecure_channel(str(address)) as channel:
+        call = RouterServiceStub(channel).Route(ask("hi"))
+        await hold.started.wait()
+        # The caller leaves it for its next call, while the one under way goes on.
+        async with asyncio.timeout(60):
+            await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        assert not call.done()
+        hold.release.set()
+        assert (await call).policy == "code"
+    await server.drain(0)
+    await server.stop()

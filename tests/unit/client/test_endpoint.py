@@ -98,3 +98,24 @@ def test_a_closed_client_stays_closed() -> None:
 
     with pytest.raises(ValueError, match="closed"):
         asyncio.run(use_after_close())
+
+
+@pytest.mark.parametrize(
+    ("address", "balanced"),
+    [
+        ("dns:///router:50051", True),
+        ("ipv4:10.0.0.1:50051,10.0.0.2:50051", True),
+        ("ipv6:[::1]:50051,[::2]:50051", True),
+        ("localhost:50051", False),
+        ("unix:/run/archroute.sock", False),
+        ("xds:///router", False),
+    ],
+)
+def test_calls_take_turns_where_a_name_stands_for_several_servers(address: str, balanced: bool) -> None:
+    options = dict(Endpoint.checked(address, 1, ()).channel_options)
+    assert options.get("grpc.lb_policy_name") == ("round_robin" if balanced else None)
+
+
+def test_another_way_to_choose_a_server_can_be_set() -> None:
+    chosen = ("grpc.lb_policy_name", "pick_first")
+    assert chosen in Endpoint.checked("dns:///router:50051", 1, [chosen]).channel_options

@@ -51,6 +51,7 @@ VALUES = {
     "decision_cache_seconds": ("1.5", 1.5),
     "max_message_bytes": ("65536", 65536),
     "stream_concurrency": ("7", 7),
+    "max_connection_seconds": ("300", 300.0),
     "drain_seconds": ("0.5", 0.5),
     "log_format": ("json", LogFormat.JSON),
     "log_level": ("debug", "debug"),
