@@ -166,6 +166,7 @@ def test_what_the_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatc
 def test_the_distribution_names_its_commands() -> None:
     assert {each.name for each in entry_points(group=ENTRY_POINT_GROUP)} == {
         "route",
+        "health",
         "serve",
         "export",
         "examples",
