@@ -82,6 +82,13 @@ def test_the_coverage_comes_first() -> None:
     assert next(rule["alert"] for rule in rules() if "alert" in rule) == "ArchrouteCoverageLow"
 
 
+def test_latencies_over_time_show_their_exemplars() -> None:
+    targets = [target for panel in panels() if panel["type"] == "timeseries" for target in panel["targets"]]
+    quantiles = [target for target in targets if "_duration_seconds_bucket" in target["expr"]]
+    assert len(quantiles) >= 6
+    assert all(target["exemplar"] is True for target in quantiles)
+
+
 def test_panels_have_a_place_and_an_id_of_their_own() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels():
