@@ -46,6 +46,12 @@ NOT_RUN: Mapping[str, str] = {
     ".venv-dev/bin/archroute export embedded --adapter build/adapter --output models/my-router": (
         "there is no adapter without the hour of training; the tests of `export` merge a tiny one"
     ),
+    "docker build --file deploy/docker/Dockerfile --tag archroute .": (
+        "there is no Docker where tests run; test_docker.py checks the recipe"
+    ),
+    "kubectl apply -k deploy/kubernetes/base": (
+        "there is no cluster where tests run; test_kubernetes.py renders and checks the base"
+    ),
     GRPCURL: "no package index has grpcurl; test_the_call_of_grpcurl makes the same call",
 }
 # Replaced before a block runs: the port may be taken, and the weights are gigabytes.
