@@ -72,6 +72,10 @@ def execute(command: Command, *, stdin: str = "", variables: Sequence[tuple[str,
 
 _NPM = ("npm", "run", "build") if (ROOT / "client/node/node_modules").exists() else ("npm", "ci")
 _JAVA_STUBS = BUILD / "java"
+# TLS for Netty. Debian gives the library another name than Netty looks for, so it is copied to that one:
+# https://netty.io/wiki/forked-tomcat-native.html
+_TCNATIVE = next(Path("/usr/lib").glob("*/jni/libnetty-tcnative.so"), Path("libnetty-tcnative.so"))
+_JAVA_LIBRARIES = BUILD / "java/native"
 _JAVA_PLUGIN = shutil.which("grpc_java_plugin") or ""
 
 LANGUAGES = (
@@ -99,12 +103,13 @@ LANGUAGES = (
     ),
     Language(
         "java",
-        run=("java", CLASSPATH, "Driver"),
+        run=("java", CLASSPATH, f"-Djava.library.path={_JAVA_LIBRARIES}", "Driver"),
         programs=("javac", "protoc", "grpc_java_plugin"),
-        files=(JARS / "grpc-netty.jar", JARS / "netty-handler.jar", JARS / "protobuf-util.jar"),
+        files=(JARS / "grpc-netty.jar", JARS / "netty-handler.jar", JARS / "protobuf-util.jar", _TCNATIVE),
         example=Path("examples/java/README.md"),
         build=(
-            ("mkdir", "-p", _JAVA_STUBS),
+            ("mkdir", "-p", _JAVA_LIBRARIES),
+            ("cp", _TCNATIVE, _JAVA_LIBRARIES / "libnetty_tcnative.so"),
             (
                 *("protoc", "-I", PROTOS, f"--java_out={_JAVA_STUBS}", f"--grpc_out={_JAVA_STUBS}"),
                 *(f"--plugin=protoc-gen-grpc={_JAVA_PLUGIN}", HEALTH),
