@@ -93,6 +93,15 @@ def test_a_case(language: Language, case: Case, run: Run, record_property: Any) 
             assert next_one - one >= case.attempts["apart"] - GRANULARITY
 
 
+# Those of the others are in README.md, whose test runs them.
+of_an_example = pytest.mark.parametrize(
+    "language",
+    [language for language in LANGUAGES if language.example],
+    ids=lambda language: language.name,
+    indirect=True,
+    scope="module",
+)
+
 EXAMPLES = [
     # A message, more arguments, the status, and words of what is printed.
     ("Write a loop", (), 0, ["MATCHED code", "send it to large", "send it to small", "0.75", "review"]),
@@ -103,6 +112,7 @@ EXAMPLES = [
 ]
 
 
+@of_an_example
 @pytest.mark.parametrize(
     ("message", "more", "status", "words"), EXAMPLES, ids=[str(each[0]) for each in EXAMPLES]
 )
@@ -114,8 +124,7 @@ def test_an_example(
     status: int,
     words: list[str],
 ) -> None:
-    if language.example is None:
-        pytest.skip("the test of README.md runs the examples that are in it")
+    assert language.example is not None
     command = commands_of(language.example)[-1]
     program, quoted, rest = command.partition('"')
     assert (quoted, rest[-1]) == ('"', '"'), f"the last command of {language.example} asks no question"
@@ -128,9 +137,9 @@ def test_an_example(
         assert word in printed
 
 
+@of_an_example
 def test_an_example_without_a_server(language: Language) -> None:
-    if language.example is None:
-        pytest.skip("the test of README.md runs the examples that are in it")
+    assert language.example is not None
     command = commands_of(language.example)[-1]
     script = f'{command} 2>&1; echo "status $?"'
     printed = execute(("bash", "-c", script), variables=[("ARCHROUTE_ADDRESS", "localhost:1")])
