@@ -9,10 +9,13 @@ DEV := .venv-dev
 # Where `make sources` puts the public data, and where what is made of it goes.
 SOURCES ?= build/sources
 BUILD := build
-STUBS := client/archroute/v1
+# What generates stubs, apart from the rest: whoever needs the stubs of another language needs nothing more.
+PROTOS := .venv-protos
+STUBS := client/archroute/v1 client/node/src/stubs
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test soak lint format protos check-protos docs bench sources examples adapter evaluate clean
+.PHONY: help serve test soak lint format protos check-protos toolchains conformance docs bench sources examples adapter evaluate \
+	clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,13 +41,19 @@ format: $(DEV)/.installed ## Rewrite the code in the project's style
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-protos: $(DEV)/.installed ## Regenerate the checked-in stubs
-	$(DEV)/bin/python -m grpc_tools.protoc -I protos \
-		--python_out=client --pyi_out=client --grpc_python_out=client protos/archroute/v1/*.proto
+protos: $(PROTOS)/.installed ## Generate the stubs of every language whose tools are there; only some are checked in
+	@for language in python node go java cpp; do protos/generate/generate.sh $(PROTOS) $$language || exit 1; done
 
 check-protos: protos ## Fail if the checked-in stubs are not what the protos give
 	@git diff --exit-code --stat -- $(STUBS) && test -z "$$(git ls-files --others --exclude-standard -- $(STUBS))" \
 		|| { echo "The stubs differ from the protos: run 'make protos' and commit $(STUBS)."; exit 1; }
+
+toolchains: ## Install what builds the examples in C++, Go and Java, on Debian or Ubuntu, as root
+	apt-get update --quiet=2
+	grep -v '^#' .ci/apt-packages.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install --quiet=2 --no-install-recommends
+
+conformance: $(DEV)/.installed protos ## Make the same calls from every language that is there, and print how they ended
+	$(DEV)/bin/python -m pytest tests/conformance $(ARGS)
 
 docs: $(DEV)/.installed ## Write the generated tables of README.md
 	cd tests && ../$(DEV)/bin/python -m support.readme_tables
@@ -70,12 +79,17 @@ evaluate: $(DEV)/.installed ## Measure the embedded model on policies that it wa
 			--html $(BUILD)/$$name.html || exit 1; done
 
 clean: ## Remove the environments and caches
-	rm -rf $(SERVE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(SERVE) $(DEV) $(PROTOS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 
 $(SERVE)/.installed: pyproject.toml
 	@echo "Installing what the server needs into $(SERVE); this takes a minute or two."
 	$(PYTHON) -m venv $(SERVE)
 	$(SERVE)/bin/python -m pip install --quiet -e '.[server,export,eval]'
+	@touch $@
+
+$(PROTOS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(PROTOS)
+	$(PROTOS)/bin/python -m pip install --quiet -e '.[protos]'
 	@touch $@
 
 # torch first and pinned: asked for by another package, pip takes its newest build instead.

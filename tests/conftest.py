@@ -1,14 +1,21 @@
-"""The table of what the soak suite counted, at the end of a run."""
+"""What a test run prints at its end: what the soak suite counted, and which languages conform."""
 
 from collections.abc import Iterator
 
 import pytest
+
+from support.conformance.table import results, table
 
 SUITE = "tests/soak/"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     # Here and not beside the tests: with several test processes, the one that reports collects nothing.
+    _write_counts(terminalreporter)
+    _write_conformance(terminalreporter)
+
+
+def _write_counts(terminalreporter: pytest.TerminalReporter) -> None:
     rows = list(_rows(terminalreporter))
     if not rows:
         return
@@ -33,3 +40,16 @@ def _rows(terminalreporter: pytest.TerminalReporter) -> Iterator[tuple[str, str,
                     name, bracket, parameters = test.rpartition("::")[2].partition("[")
                     name = name.removeprefix("test_").replace("_", " ") + bracket + parameters
                     yield from ((name, key, value) for key, value in report.user_properties)
+
+
+def _write_conformance(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [
+        report
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.stats.get(outcome, ())
+        if isinstance(report, pytest.TestReport)
+    ]
+    if found := results(reports):
+        terminalreporter.section("conformance")
+        for line in table(found):
+            terminalreporter.line(line)

@@ -1,40 +1,35 @@
-// Asks an archroute server which policy a message calls for.
+// Asks an archroute server which model a message should go to.
 //
 //     node route.mjs "Plan three days in Lisbon"
 //
-// The address is taken from ARCHROUTE_ADDRESS. Nothing is generated: the proto file is read as it is.
+// The address is taken from ARCHROUTE_ADDRESS.
 
-import { fileURLToPath } from "node:url";
-import grpc from "@grpc/grpc-js";
-import protoLoader from "@grpc/proto-loader";
-
-const protos = fileURLToPath(new URL("../../protos", import.meta.url));
-const definition = await protoLoader.load("archroute/v1/router.proto", {
-  includeDirs: [protos],
-  enums: String,
-  defaults: true,
-});
-const { RouterService } = grpc.loadPackageDefinition(definition).archroute.v1;
+import { ArchrouteError, InvalidRequestError, Router } from "archroute";
 
 const address = process.env.ARCHROUTE_ADDRESS || "localhost:50051";
-const client = new RouterService(address, grpc.credentials.createInsecure());
+const router = new Router(address, { defaults: { policy: "general_knowledge", models: ["openai/gpt-5-mini"] } });
+const message = process.argv[2] ?? "Hello";
 
-const request = {
-  messages: [{ role: "ROLE_USER", parts: [{ text: process.argv[2] ?? "Hello" }] }],
-  options: { topK: 3 },
-};
-const deadline = new Date(Date.now() + 30_000);
+// What an application needs: a model, whatever happens, within 250 ms.
+const { model, outcome, reason } = await router.select(message);
+console.log(`send it to ${model} (${outcome}: ${reason})`);
 
-client.Route(request, { deadline }, (error, answer) => {
-  client.close();
-  if (error) {
-    console.error(`${grpc.status[error.code]}: ${error.details}`);
-    process.exitCode = 1;
-    return;
-  }
-  // Only OUTCOME_MATCHED names a policy. With any other outcome, go on with your default model.
-  console.log(answer.outcome, answer.policy, answer.models);
-  for (const { policy, probability } of answer.ranking) {
+// What a person wants to see: the whole decision, or the error.
+try {
+  const decision = await router.route(message, { topK: 3, timeout: 30_000 });
+  console.log(decision.outcome, decision.policy, decision.models);
+  for (const { policy, probability } of decision.ranking) {
     console.log(probability.toFixed(3), policy);
   }
-});
+} catch (error) {
+  if (!(error instanceof ArchrouteError)) {
+    throw error;
+  }
+  console.error(error.message);
+  if (error instanceof InvalidRequestError) {
+    console.error(error.fieldViolations);
+  }
+  process.exitCode = 1;
+} finally {
+  router.close();
+}

@@ -84,7 +84,7 @@ class AccessEntry:
         self._caller = caller
         self.trace = trace
         self._identifiers = identifiers
-        self._fields: dict[str, object] = identifiers | dict(trace.identifiers)
+        self._fields: dict[str, object] = {**identifiers, **trace.identifiers}
         if caller is not None:
             self._fields["caller"] = caller.text
         self._message_text = message_text
