@@ -1,0 +1,79 @@
+"""What each peer makes of the checkpoint, by the means that its project offers for it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from archroute_export.checkpoint.embedded import fetch
+from peers.conversion.gguf_file import write_quantized
+
+Convert = Callable[[Path, Path], None]
+
+PROMPT = "archroute/compact"
+
+
+def make(files: str, folder: Path) -> None:
+    """Make a peer's files out of the checkpoint in `folder`, whole or not at all.
+
+    Raises whatever the peer's own means raise, `CalledProcessError` for those that are commands.
+    """
+    target = folder / files
+    unfinished = folder / f".unfinished-{files}"
+    if unfinished.is_dir():
+        shutil.rmtree(unfinished)
+    unfinished.unlink(missing_ok=True)
+    _CONVERSIONS[files](folder / "checkpoint", unfinished)
+    unfinished.replace(target)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def _export(precision: str, checkpoint: Path, target: Path) -> None:
+    export = [sys.executable, "-m", "archroute", "export", str(checkpoint), "--output", str(target)]
+    _run(*export, "--precision", precision, "--prompt", PROMPT)
+
+
+def _genai(checkpoint: Path, target: Path) -> None:
+    """Run the model builder with its defaults for int4 on a CPU."""
+    with_cache = ["-c", str(target / ".cache")]
+    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+    _run(*builder, "-i", str(checkpoint), "-o", str(target), "-p", "int4", "-e", "cpu", *with_cache)
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+
+
+def _openvino(checkpoint: Path, target: Path) -> None:
+    optimum = [str(Path(sys.executable).with_name("optimum-cli")), "export", "openvino"]
+    _run(
+        *optimum,
+        *("--model", str(checkpoint), "--task", "text-generation-with-past"),
+        *("--weight-format", "int8", str(target)),
+    )
+
+
+def _optimum(checkpoint: Path, target: Path) -> None:
+    from optimum.onnxruntime import ORTModelForCausalLM
+    from transformers import AutoTokenizer
+
+    ORTModelForCausalLM.from_pretrained(checkpoint, export=True).save_pretrained(target)
+    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(target)
+
+
+def _quantize(kind: str, checkpoint: Path, target: Path) -> None:
+    # Every shape has the embedded model's tokenizer.
+    write_quantized(checkpoint, target, kind, vocabulary=fetch())
+
+
+_CONVERSIONS: Mapping[str, Convert] = {
+    "archroute-int8": partial(_export, "int8"),
+    "archroute-fp32": partial(_export, "fp32"),
+    "genai-int4": _genai,
+    "openvino-int8": _openvino,
+    "optimum-fp32": _optimum,
+    "q4_0.gguf": partial(_quantize, "Q4_0"),
+    "q8_0.gguf": partial(_quantize, "Q8_0"),
+}
