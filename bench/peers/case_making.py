@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import tokenizers
 
@@ -34,63 +35,75 @@ _WORDS_OF_A_SHORT_DESCRIPTION = 2
 
 
 class CaseMaker:
-    """Makes cases for one bundle."""
+    """Makes cases for one prompt and tokenizer.
 
-    def __init__(self, folder: Path) -> None:
+    `reader` is the same tokenizer, but takes special tokens in a text as such, as every peer does.
+    """
+
+    def __init__(self, encoder: PromptEncoder, end_of_turn: int, reader: tokenizers.Tokenizer) -> None:
+        self._encoder = encoder
+        self._end_of_turn = end_of_turn
+        self._reader = reader
+        self._dialogues = read_dialogues()
+
+    @classmethod
+    def of_bundle(cls, folder: Path) -> Self:
+        """Make cases for the prompt and the tokenizer of a bundle."""
         bundle = open_bundle(folder)
         prompt = bundle.manifest.prompt
-        self._end_of_turn = prompt.end_of_turn
-        self._tokenizer = Tokenizer.from_file(bundle.tokenizer)
-        self._variant = PromptVariant.load(prompt.variant)
-        self._encoder = PromptEncoder(
-            self._variant, ChatFrame.from_json(prompt.chat_frame), self._tokenizer, MAX_PROMPT_TOKENS
+        encoder = PromptEncoder(
+            PromptVariant.load(prompt.variant),
+            ChatFrame.from_json(prompt.chat_frame),
+            Tokenizer.from_file(bundle.tokenizer),
+            MAX_PROMPT_TOKENS,
         )
-        # Reads special tokens in a text as such, as every peer does.
-        self._reader = tokenizers.Tokenizer.from_file(str(bundle.tokenizer))
-        self._dialogues = read_dialogues()
+        return cls(encoder, prompt.end_of_turn, tokenizers.Tokenizer.from_file(str(bundle.tokenizer)))
 
     def matrix(self) -> Iterator[cases.Case]:
         """Make a case for each number of policies and of user turns; no conversation comes twice in one."""
         for count, turns in itertools.product(POLICY_COUNTS, TURNS):
             conversations = [conversation(dialogue, turns) for dialogue in self._dialogues[:_REQUESTS]]
-            yield self._case(f"{count} policies, {turns} turns", policies(count), conversations)
+            yield self.case(f"{count} policies, {turns} turns", policies(count), conversations)
 
     def curves(self) -> Iterator[cases.Case]:
         """Make a case for each point of the curves."""
         for tokens in CURVE_NEW_TOKENS:
-            conversations = [self._long_message(tokens, index) for index in range(_CURVE_REQUESTS)]
-            yield self._case(f"{tokens} new tokens", policies(10), conversations)
+            conversations = [self.long_message(tokens, index) for index in range(_CURVE_REQUESTS)]
+            yield self.case(f"{tokens} new tokens", policies(10), conversations)
         for count in CURVE_POLICIES:
             conversations = [conversation(dialogue, 4) for dialogue in self._dialogues[:_CURVE_REQUESTS]]
-            yield self._case(f"{count} short policies", short_policies(count), conversations)
+            yield self.case(f"{count} short policies", short_policies(count), conversations)
 
-    def _long_message(self, tokens: int, index: int) -> list[Message]:
-        """Cut a message of about `tokens` tokens out of the dialogues, another one for each index."""
+    def long_message(self, tokens: int, index: int) -> list[Message]:
+        """Cut a message of `tokens` tokens, give or take one, out of the dialogues; each index has its own."""
         texts = (
             message.text
             for dialogue in itertools.cycle(self._dialogues[index:] + self._dialogues[:index])
             for message in dialogue
         )
-        words: list[str] = []
+        parts: list[str] = []
         count = 0
         while count < tokens:
             text = next(texts)
-            words.append(text)
-            count += self._tokenizer.count(f" {text}")
-        whole = " ".join(words)
-        # Its own end, so that the cut is exact to a token or two.
-        end = self._tokenizer.spans(whole)[tokens - 1][1] if count > tokens else len(whole)
+            parts.append(text)
+            count += self._encoder.tokenizer.count(f" {text}")
+        whole = " ".join(parts)
+        # Cut behind a token, which the tokenizer then makes again.
+        end = self._encoder.tokenizer.spans(whole)[tokens - 1][1] if count > tokens else len(whole)
         return [Message(Role.USER, whole[:end])]
 
-    def _case(self, name: str, chosen: PolicySet, conversations: Sequence[list[Message]]) -> cases.Case:
+    def case(self, name: str, chosen: PolicySet, conversations: Sequence[list[Message]]) -> cases.Case:
+        """Make a case of conversations on one policy set."""
         requests = tuple(self._request(chosen, messages) for messages in conversations)
-        layout = lay_out(answer_trie(chosen, self._variant, self._tokenizer, self._end_of_turn))
+        layout = lay_out(
+            answer_trie(chosen, self._encoder.variant, self._encoder.tokenizer, self._end_of_turn)
+        )
         read = [self._read(request.prompt) for request in requests]
         names = [policy.name for policy in chosen.policies] + [OTHER]
         return cases.Case(
             name=name,
             policies={policy.name: policy.description for policy in chosen.policies},
-            answers={policy: answer_text(self._variant, policy) for policy in names},
+            answers={policy: answer_text(self._encoder.variant, policy) for policy in names},
             prefix_tokens=min(common_prefix(read[0], other) for other in read[1:]),
             tree_tokens=len(layout.token_ids),
             branches=len(layout.trie.branches),
@@ -99,7 +112,7 @@ class CaseMaker:
 
     def _request(self, chosen: PolicySet, messages: list[Message]) -> cases.Request:
         token_ids = self._encoder.encode(chosen, messages).token_ids
-        prompt = self._tokenizer.decode(token_ids)
+        prompt = self._encoder.tokenizer.decode(token_ids)
         if self._read(prompt) != token_ids:
             raise ValueError(f"the prompt does not survive being written as text: {json.dumps(prompt)}")
         wire = tuple(cases.Message(message.role.value, message.text) for message in messages)

@@ -33,7 +33,7 @@ def prepare(results: Results, peers: Sequence[Peer], say: Callable[[str], None])
         _make(REFERENCE, results, say)
     if not (results.cases.is_file() and results.curve_cases.is_file()):
         say(f"Writing {results.cases}")
-        maker = CaseMaker(folder / PEERS[ENGINE].files)
+        maker = CaseMaker.of_bundle(folder / PEERS[ENGINE].files)
         write_cases(results.cases, list(maker.matrix()))
         write_cases(results.curve_cases, list(maker.curves()))
     for peer in peers:

@@ -151,9 +151,25 @@ class Measured:
             if "skipped" in found
         ]
         lines += [f"- Failed: {found['failed']}" for found in self._found.values() if "failed" in found]
+        for peer in self.finished():
+            if differing := self._differing(peer):
+                lines.append(
+                    f"- {peer.title} makes another number of tokens of {differing} of these prompts."
+                )
         if lines:
             yield from lines
             yield ""
+
+    def _differing(self, peer: Peer) -> int:
+        """Count the prompts that a peer's tokenizer reads as another number of tokens than archroute's."""
+        ours = self._found[ENGINE].get("cases", {})
+        return sum(
+            expected != found
+            for name, measured in self._found[peer.name]["cases"].items()
+            for expected, found in zip(
+                ours.get(name, {}).get("prompt_tokens", ()), measured["prompt_tokens"], strict=False
+            )
+        )
 
     def _bars(self) -> Iterator[str]:
         """Write what archroute has to reach, and what it does."""

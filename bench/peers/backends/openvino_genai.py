@@ -39,7 +39,7 @@ class OpenvinoGenai(Backend):
 
     def _config(self, case: Case) -> openvino_genai.GenerationConfig:
         if case.name not in self._configs:
-            config = openvino_genai.GenerationConfig()
+            config = self._pipeline.get_generation_config()
             config.max_new_tokens = _MAX_ANSWER_TOKENS
             config.do_sample = False
             # The prompt has its chat frame already.

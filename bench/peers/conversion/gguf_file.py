@@ -91,7 +91,6 @@ def _add_tokenizer(writer: gguf.GGUFWriter, checkpoint: Checkpoint, vocabulary: 
     writer.add_token_types(types + [int(gguf.TokenType.UNUSED)] * padding)
     merges = json.loads(checkpoint.tokenizer_json())["model"]["merges"]
     writer.add_token_merges([" ".join(merge) if isinstance(merge, list) else merge for merge in merges])
-    writer.add_bos_token_id(checkpoint.end_of_turn)
     writer.add_eos_token_id(checkpoint.end_of_turn)
     writer.add_add_bos_token(False)
 
