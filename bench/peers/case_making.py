@@ -75,7 +75,7 @@ class CaseMaker:
             yield self.case(f"{count} short policies", short_policies(count), conversations)
 
     def long_message(self, tokens: int, index: int) -> list[Message]:
-        """Cut a message of `tokens` tokens, give or take one, out of the dialogues; each index has its own."""
+        """Cut a message of about `tokens` tokens out of the dialogues; each index has another."""
         texts = (
             message.text
             for dialogue in itertools.cycle(self._dialogues[index:] + self._dialogues[:index])

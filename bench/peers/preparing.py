@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from peers.case_making import CaseMaker
 from peers.cases import write_cases
-from peers.conversion.checkpoint_folder import write_checkpoint
+from peers.conversion.checkpoint_folder import embedded_model, write_checkpoint
 from peers.conversion.peer_files import make
 from peers.peer import ENGINE, PEERS, Peer
 from peers.results import Results
@@ -26,7 +26,7 @@ def prepare(results: Results, peers: Sequence[Peer], say: Callable[[str], None])
         say(f"Writing {checkpoint}")
         unfinished = folder / ".unfinished-checkpoint"
         shutil.rmtree(unfinished, ignore_errors=True)
-        write_checkpoint(results.shape, unfinished, say)
+        write_checkpoint(results.shape, embedded_model(say), unfinished)
         unfinished.replace(checkpoint)
     _make(PEERS[ENGINE].files, results, say)
     if results.shape.trained:

@@ -18,12 +18,13 @@ from peers.shapes import Shape
 _DEVIATION = 0.02
 
 
-def write_checkpoint(shape: Shape, folder: Path, say: Callable[[str], None]) -> None:
-    """Write the weights of a shape in one file, with the embedded model's tokenizer.
+def embedded_model(say: Callable[[str], None]) -> Checkpoint:
+    """Open the embedded model with its adapter. Raises `CheckpointError` if it cannot be fetched."""
+    return AdaptedCheckpoint(open_checkpoint(EMBEDDED, announce=say), open_adapter(EMBEDDED))
 
-    Raises `CheckpointError` if the embedded model cannot be fetched.
-    """
-    embedded = AdaptedCheckpoint(open_checkpoint(EMBEDDED, announce=say), open_adapter(EMBEDDED))
+
+def write_checkpoint(shape: Shape, embedded: Checkpoint, folder: Path) -> None:
+    """Write a shape with its weights in one file, and with the embedded model's tokenizer."""
     if shape.config is None:
         config = _config_of(embedded.shape)
         tensors = {name: embedded.tensor(name) for name in embedded.tensor_names}
