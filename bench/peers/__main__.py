@@ -62,10 +62,16 @@ def _parser() -> argparse.ArgumentParser:
         "--curve-peers", type=_names, default=[ENGINE], help=f"whose curves to measure (default: {ENGINE})"
     )
     parser.add_argument("--threads", type=int, default=machine.cores(), help="that each peer computes with")
-    parser.add_argument("--seconds", type=float, default=8.0, help="for each case of a peer")
-    parser.add_argument("--burst-seconds", type=float, default=4.0, help="for each number of callers")
-    parser.add_argument("--least", type=int, default=5, help="decisions of a case, however long they take")
-    parser.add_argument("--most", type=int, default=120, help="decisions of a case, however fast they are")
+    parser.add_argument("--seconds", type=float, default=Effort.seconds, help="for each case of a peer")
+    parser.add_argument(
+        "--burst-seconds", type=float, default=Effort.burst_seconds, help="for each number of callers"
+    )
+    parser.add_argument(
+        "--least", type=int, default=Effort.least, help="decisions of a case, however long they take"
+    )
+    parser.add_argument(
+        "--most", type=int, default=Effort.most, help="decisions of a case, however fast they are"
+    )
     parser.add_argument("--roofline-seconds", type=float, default=2.0, help="for each product")
     parser.add_argument("--examples", type=Path, nargs="*", default=[], help="files to compare precisions on")
     parser.add_argument("--conversations", type=int, default=500, help="to compare precisions on")

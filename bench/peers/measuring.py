@@ -14,7 +14,7 @@ from peers.worker_process import PeerError, WorkerProcess, working
 
 MAIN_CASE = "10 policies, 4 turns"
 CALLERS = (1, 4, 16)
-WARM_UP = 3
+WARM_UP = 2
 """Requests at the beginning of each case that are not counted; they leave the policies' keys and values."""
 
 
@@ -22,9 +22,9 @@ WARM_UP = 3
 class Effort:
     """How long a case is measured: until `seconds` are over or all requests are, but `least` in any case."""
 
-    seconds: float = 8.0
+    seconds: float = 6.0
     burst_seconds: float = 4.0
-    least: int = 5
+    least: int = 3
     most: int = 120
 
 

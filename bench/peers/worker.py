@@ -59,7 +59,7 @@ class Worker:
         }
 
     def _burst(self, case: Case, callers: int, seconds: float, first: int) -> dict[str, Any]:
-        """Let callers ask one request after the other until the time is over, but at least once each."""
+        """Let callers ask one request after the other until the time is over; at least one of them once."""
         turn = _Turns(first, len(case.requests))
         start = time.perf_counter()
         end = start + seconds
@@ -79,11 +79,12 @@ class Worker:
 
         def call() -> None:
             try:
-                while True:
+                while not failures:
                     with one_at_a_time:
+                        # Waiting for the others may have taken all the time that there was.
+                        if turn.taken and time.perf_counter() >= end:
+                            break
                         self._backend.decide(case, case.requests[turn.take()])
-                    if failures or time.perf_counter() >= end:
-                        break
             except BaseException as error:  # noqa: BLE001
                 failures.append(error)
 

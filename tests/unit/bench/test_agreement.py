@@ -55,5 +55,5 @@ def test_examples_are_taken_evenly_from_all_files(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_examples_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text("", encoding="utf-8")
-    with pytest.raises(ExampleFileError, match="empty.jsonl"):
+    with pytest.raises(ExampleFileError, match=r"empty\.jsonl"):
         from_examples([path], 500)

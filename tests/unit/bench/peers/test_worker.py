@@ -44,10 +44,28 @@ def burst(backend: Backend, case: Case, callers: int, seconds: float) -> int:
     return decisions
 
 
-@pytest.mark.parametrize("concurrent", [True, False])
-def test_callers_take_the_requests_in_turn(case: Case, *, concurrent: bool) -> None:
-    backend = Recorder(concurrent=concurrent)
-    assert burst(backend, case, callers=4, seconds=0) == 4
+def test_callers_of_one_at_a_time_stop_when_the_time_is_over(case: Case) -> None:
+    backend = Recorder()
+    assert burst(backend, case, callers=4, seconds=0) == 1
+    assert backend.asked == [case.requests[4].prompt]
+
+
+def test_callers_ask_at_the_same_time_where_that_is_possible(case: Case) -> None:
+    class Met(Exception):
+        pass
+
+    class Meeting(Recorder):
+        everyone = threading.Barrier(4, timeout=60)
+
+        def decide(self, case: Case, request: Request) -> Decided:
+            super().decide(case, request)
+            self.everyone.wait()
+            raise Met
+
+    backend = Meeting(concurrent=True)
+    with pytest.raises(Met):
+        burst(backend, case, callers=4, seconds=60)
+    # The requests come in turn, beginning with the one that was named.
     assert sorted(backend.asked) == sorted(case.requests[index].prompt for index in (4, 5, 0, 1))
 
 
