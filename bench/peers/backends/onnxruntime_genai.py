@@ -31,7 +31,8 @@ class OnnxRuntimeGenai(Backend):
         token_ids = [int(token) for token in self._tokenizer.encode(request.prompt)]
         # At least one token has to be new, to have logits to go on from.
         shared = min(common_prefix(token_ids, self._kept[case.name]), len(token_ids) - 1)
-        generator.rewind_to(shared)
+        if self._kept[case.name]:
+            generator.rewind_to(shared)
         generator.append_tokens(token_ids[shared:])
         while not generator.is_done():
             generator.generate_next_token()

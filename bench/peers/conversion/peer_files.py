@@ -1,8 +1,10 @@
 """What each peer makes of the checkpoint, by the means that its project offers for it."""
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,9 @@ def make(files: str, folder: Path) -> None:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    # All is on disk; nobody should go looking for it on a hub.
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environment)
 
 
 def _export(precision: str, checkpoint: Path, target: Path) -> None:
@@ -40,27 +44,15 @@ def _export(precision: str, checkpoint: Path, target: Path) -> None:
 
 def _genai(checkpoint: Path, target: Path) -> None:
     """Run the model builder with its defaults for int4 on a CPU."""
-    with_cache = ["-c", str(target / ".cache")]
-    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
-    _run(*builder, "-i", str(checkpoint), "-o", str(target), "-p", "int4", "-e", "cpu", *with_cache)
-    shutil.rmtree(target / ".cache", ignore_errors=True)
+    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-p", "int4", "-e", "cpu"]
+    with tempfile.TemporaryDirectory() as cache:
+        _run(*builder, "-i", str(checkpoint), "-o", str(target), "-c", cache)
 
 
-def _openvino(checkpoint: Path, target: Path) -> None:
-    optimum = [str(Path(sys.executable).with_name("optimum-cli")), "export", "openvino"]
-    _run(
-        *optimum,
-        *("--model", str(checkpoint), "--task", "text-generation-with-past"),
-        *("--weight-format", "int8", str(target)),
-    )
-
-
-def _optimum(checkpoint: Path, target: Path) -> None:
-    from optimum.onnxruntime import ORTModelForCausalLM
-    from transformers import AutoTokenizer
-
-    ORTModelForCausalLM.from_pretrained(checkpoint, export=True).save_pretrained(target)
-    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(target)
+def _optimum(kind: str, checkpoint: Path, target: Path) -> None:
+    """Run the exporter of optimum that has the first arguments `kind`."""
+    command = [str(Path(sys.executable).with_name("optimum-cli")), "export", *kind.split()]
+    _run(*command, "--model", str(checkpoint), "--task", "text-generation-with-past", str(target))
 
 
 def _quantize(kind: str, checkpoint: Path, target: Path) -> None:
@@ -72,8 +64,8 @@ _CONVERSIONS: Mapping[str, Convert] = {
     "archroute-int8": partial(_export, "int8"),
     "archroute-fp32": partial(_export, "fp32"),
     "genai-int4": _genai,
-    "openvino-int8": _openvino,
-    "optimum-fp32": _optimum,
+    "openvino-int8": partial(_optimum, "openvino --weight-format int8"),
+    "optimum-fp32": partial(_optimum, "onnx"),
     "q4_0.gguf": partial(_quantize, "Q4_0"),
     "q8_0.gguf": partial(_quantize, "Q8_0"),
 }
