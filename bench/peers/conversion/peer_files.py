@@ -11,6 +11,7 @@ from pathlib import Path
 
 from archroute_export.checkpoint.embedded import fetch
 from peers.conversion.gguf_file import write_quantized
+from peers.results import BENCH
 
 Convert = Callable[[Path, Path], None]
 
@@ -33,7 +34,8 @@ def make(files: str, folder: Path) -> None:
 
 def _run(*command: str) -> None:
     # All is on disk; nobody should go looking for it on a hub.
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    path = os.pathsep.join(filter(None, (str(BENCH), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environment)
 
 
@@ -44,7 +46,7 @@ def _export(precision: str, checkpoint: Path, target: Path) -> None:
 
 def _genai(checkpoint: Path, target: Path) -> None:
     """Run the model builder with its defaults for int4 on a CPU."""
-    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-p", "int4", "-e", "cpu"]
+    builder = [sys.executable, "-m", "peers.conversion.genai_builder", "-p", "int4", "-e", "cpu"]
     with tempfile.TemporaryDirectory() as cache:
         _run(*builder, "-i", str(checkpoint), "-o", str(target), "-c", cache)
 
