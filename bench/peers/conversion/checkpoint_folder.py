@@ -33,6 +33,8 @@ def write_checkpoint(shape: Shape, embedded: Checkpoint, folder: Path) -> None:
         tensors = _random_tensors(ModelShape.from_config(config))
     end_of_turn = embedded.end_of_turn
     config |= {"bos_token_id": end_of_turn, "eos_token_id": end_of_turn, "torch_dtype": _dtype(tensors)}
+    # Says what its absence would; the builder of onnxruntime-genai cannot do without.
+    config["rope_scaling"] = {"rope_type": "default"}
     folder.mkdir(parents=True)
     _write_json(folder / "config.json", config)
     _write_json(folder / "generation_config.json", {"eos_token_id": end_of_turn, "do_sample": False})

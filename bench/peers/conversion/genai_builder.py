@@ -1,6 +1,6 @@
 """onnxruntime-genai's model builder, with the transformers that optimum pins: the same arguments.
 
-The builder imports the classes of all architectures that it knows. Those that are newer than this transformers
+The builder imports the classes of all architectures that it knows. Those newer than this transformers
 have none there, and are of no use to the checkpoints of this benchmark.
 """
 
