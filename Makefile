@@ -6,6 +6,7 @@ JOBS ?= 2
 
 SERVE := .venv
 DEV := .venv-dev
+BENCH := build/bench-venv
 # Where `make sources` puts the public data, and where what is made of it goes.
 SOURCES ?= build/sources
 BUILD := build
@@ -14,8 +15,8 @@ PROTOS := .venv-protos
 STUBS := client/archroute/v1 client/node/src/stubs
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test soak lint format protos check-protos toolchains conformance docs bench sources examples adapter evaluate \
-	clean
+.PHONY: help serve test soak lint format protos check-protos toolchains conformance docs bench bench-peers sources \
+	examples adapter evaluate clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +62,10 @@ docs: $(DEV)/.installed ## Write the generated tables of README.md
 bench: $(DEV)/.installed ## Measure tokenizing, the trie, and a decision
 	$(DEV)/bin/python -m pytest bench --benchmark-only $(ARGS)
 
+# Its own environment, since the peers and their converters are large. What is not installed in it is skipped.
+bench-peers: $(BENCH)/.installed ## Compare with other ways to decide, and write bench/RESULTS.md (ARGS="--shapes 1.5b")
+	PYTHONPATH=bench $(BENCH)/bin/python -m peers $(ARGS)
+
 # The embedded model, from its data to its figures. MODEL_CARD.md says what each step gave.
 sources: $(DEV)/.installed ## Fetch the public data that the embedded model is trained on
 	$(DEV)/bin/archroute examples fetch --output $(SOURCES)
@@ -98,4 +103,11 @@ $(DEV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet torch==2.13.0
 	$(DEV)/bin/python -m pip install --quiet -e '.[server,otel,export,eval,train,optimum,openai,redis,dev]'
+	@touch $@
+
+$(BENCH)/.installed: pyproject.toml
+	@echo "Installing the peers into $(BENCH); this takes some minutes, and a C++ compiler for llama.cpp."
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet torch==2.13.0
+	$(BENCH)/bin/python -m pip install --quiet -e '.[server,export,eval,bench]'
 	@touch $@
