@@ -56,8 +56,8 @@ class Settings:
     stream_concurrency: int = 32
     forward_timeout_seconds: float = 60.0
     unhealthy_after_failures: int = 3
-    drain_delay_seconds: float = 0.0
     max_connection_seconds: float = 0.0
+    drain_delay_seconds: float = 0.0
     drain_seconds: float = 20.0
     log_format: LogFormat = LogFormat.AUTO
     log_level: str = "info"

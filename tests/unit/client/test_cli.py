@@ -169,6 +169,7 @@ def test_the_distribution_names_its_commands() -> None:
         "health",
         "policies",
         "serve",
+        "token",
         "export",
         "examples",
         "finetune",

@@ -9,6 +9,7 @@ import pytest
 
 from archroute_server.bundle.bundle import read_manifest
 from archroute_server.bundle.errors import BundleError
+from archroute_server.catalogue.catalogue import PolicyCatalogue
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.engine.warm_up import WARM_UP_MESSAGES
@@ -18,6 +19,7 @@ from archroute_server.lifecycle.warm_up import warm_up
 from archroute_server.metrics.bundle_reloads import RESULTS
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.policy import Policy, PolicySet
+from archroute_server.router.policy_file import PlacedPolicySets
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.runtime.errors import RuntimeLoadError
 from support.fake_engine import FakeEngine
@@ -37,12 +39,15 @@ class Served:
         self.memory = math.inf
         self.first = FakeEngine(Identity(read_manifest(link)[1], "a", "cpu"))
         self.current = CurrentEngine(self.first, self.users.append)
+        self.catalogue = PolicyCatalogue(PlacedPolicySets(SETS, {}))
         self.prepare: Callable[[FakeEngine], object] = lambda engine: None
         self.load_error: Exception | None = None
         self.made: list[FakeEngine] = []
         self.reload = BundleReload(
             self.current,
-            Sources(self.find, self.load, lambda engine: warm_up(engine, SETS), lambda: self.memory),
+            Sources(
+                self.find, self.load, lambda engine: warm_up(engine, self.catalogue), lambda: self.memory
+            ),
             prefix_cache_bytes=100 * 2**20,
             close_seconds=60,
             observe=self.results.append,
