@@ -13,9 +13,11 @@ import grpc
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from archroute.commands import Command, CommandError
+from archroute.commands.connection import add_connection_arguments, tls_of, token_of
 from archroute.commands.route import ADDRESS_VARIABLE
 from archroute.endpoint import DEFAULT_ADDRESS, Endpoint
 from archroute.errors import ArchrouteError
+from archroute.tls import to_credentials
 
 __all__ = ["command"]
 
@@ -47,12 +49,20 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=TIMEOUT,
         help="how long to wait for the answer (default: %(default)g)",
     )
+    add_connection_arguments(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        endpoint = Endpoint.checked(arguments.address, arguments.timeout, ())
-        status = _check(endpoint, arguments.service)
+        credentials = to_credentials(tls_of(arguments), None)
+        endpoint = Endpoint.checked(
+            arguments.address,
+            arguments.timeout,
+            (),
+            token=token_of(arguments),
+            encrypted=credentials is not None,
+        )
+        status = _check(endpoint, credentials, arguments.service)
     except ArchrouteError as error:
         raise CommandError(str(error)) from error
     name = _STATUSES[status] if 0 <= status < len(_STATUSES) else str(status)
@@ -62,16 +72,24 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(endpoint: Endpoint, service: str) -> int:
+def _check(endpoint: Endpoint, credentials: grpc.ChannelCredentials | None, service: str) -> int:
     """Returns the status that the server reports."""
-    with grpc.insecure_channel(endpoint.address, endpoint.channel_options) as channel:
+    target = (endpoint.address, endpoint.channel_options)
+    opened = (
+        grpc.insecure_channel(*target)
+        if credentials is None
+        else grpc.secure_channel(endpoint.address, credentials, endpoint.channel_options)
+    )
+    with opened as channel:
         check = channel.unary_unary(
             _CHECK,
             request_serializer=StringValue.SerializeToString,
             response_deserializer=Int32Value.FromString,
         )
         try:
-            answer: Int32Value = check(StringValue(value=service), timeout=endpoint.timeout)
+            answer: Int32Value = check(
+                StringValue(value=service), timeout=endpoint.timeout, metadata=endpoint.metadata
+            )
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise CommandError(f"the server at {endpoint.address} has no service {service!r}") from error

@@ -111,6 +111,7 @@ class PrefixCache:
         self._root = _Node(None, (), None)
         self._recency.clear()
         self._held = 0
+        self._mark_kept()
 
     def known_tokens(self, tokens: Sequence[int], limit: int) -> int:
         """Return how many tokens `match` would give, without a mark on the cache."""

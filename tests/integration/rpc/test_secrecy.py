@@ -14,11 +14,27 @@ from archroute_server.access.control import AccessControl
 from archroute_server.access.limits import UNLIMITED, CallerLimits
 from archroute_server.access.rules import UNRESTRICTED, AccessRules
 from archroute_server.access.scope import Scope
-from archroute_server.engine.errors import DeadlineExceeded, DeadlineUnreachable, EngineClosed, QueueFull
+from archroute_server.catalogue.errors import (
+    NoPolicyStore,
+    PolicySetReadOnly,
+    PolicyStoreFull,
+    PolicyStoreUnwritable,
+    RevisionMismatch,
+)
+from archroute_server.engine.errors import (
+    DeadlineExceeded,
+    DeadlineUnreachable,
+    EngineClosed,
+    ModelFailed,
+    ModelOutputInvalid,
+    ModelStalled,
+    QueueFull,
+)
 from archroute_server.metrics.metrics import Metrics
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.policy_sets import PolicySets
 from archroute_server.rpc.address import Address
+from archroute_server.rpc.errors import AdminDisabled
 from archroute_server.rpc.status import INTERNAL, STATUS_RULES
 from support.fake_engine import FakeEngine
 from support.rpc_calls import MAX_MESSAGE_BYTES, POLICY_SETS, Log, Served, ask, new_server, user
@@ -159,6 +175,15 @@ ENDINGS = {
     "SCOPE_MISSING": Ending(metadata=[("authorization", f"Bearer {TOKEN}")], rules=CLOSED),
     "CALLER_BUSY": Ending(rules=limited(CallerLimits(concurrent_requests=1)), asked_before=True),
     "CALLER_TOO_FAST": Ending(rules=limited(CallerLimits(requests_per_second=0.001)), asked_before=True),
+    "ADMIN_DISABLED": Ending(engine=AdminDisabled()),
+    "NO_POLICY_STORE": Ending(engine=NoPolicyStore()),
+    "POLICY_SET_READ_ONLY": Ending(engine=PolicySetReadOnly("coding")),
+    "REVISION_MISMATCH": Ending(engine=RevisionMismatch("coding", "sha256:1", "sha256:2")),
+    "POLICY_STORE_FULL": Ending(engine=PolicyStoreFull(100)),
+    "POLICY_STORE_UNWRITABLE": Ending(engine=PolicyStoreUnwritable("No space left on device")),
+    "MODEL_FAILED": Ending(engine=ModelFailed()),
+    "MODEL_OUTPUT_INVALID": Ending(engine=ModelOutputInvalid()),
+    "MODEL_STALLED": Ending(engine=ModelStalled()),
     "INTERNAL": Ending(engine=RuntimeError(SECRET)),
 }
 

@@ -147,5 +147,5 @@ async def test_a_model_that_fails_is_seen_in_the_forward_pass(open_engine) -> No
         with pytest.raises(ModelFailed):
             await watched(engine, "please review this", runs)
     assert names(runs) == EVERY_STAGE[:5]
-    assert runs[-1].error == "RuntimeError"
+    assert runs[-1].error == "ModelFailed"
     assert "the text" not in repr(runs)

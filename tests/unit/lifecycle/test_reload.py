@@ -56,6 +56,9 @@ class Served:
     async def find(self) -> Path:
         return self.link.resolve()
 
+    async def warm(self, engine: ServedEngine) -> None:
+        await warm_up(engine, self.catalogue)
+
     def load(self, folder: Path) -> FakeEngine:
         self.loaded.append(folder)
         if self.load_error is not None:
