@@ -17,14 +17,13 @@ from archroute_server.engine.limits import Limits
 from archroute_server.metrics.metrics import Metrics
 from archroute_server.rpc.address import Address
 from archroute_server.rpc.server import RpcServer
-from archroute_server.rpc.service import RouterService
 from archroute_server.telemetry.access_log import AccessLog
 from support.bundles import open_encoder, open_session
 from support.engine_calls import IDENTITY
 from support.holdings import under_way
 from support.misbehaving_model import PATIENCE, MisbehavingModel
 from support.open_loop import Call
-from support.rpc_calls import POLICY_SETS, ask
+from support.rpc_calls import ask, new_services
 from support.scrape import Scrape, read_registry
 from support.soak import pick
 from support.traffic import status_of
@@ -59,9 +58,9 @@ async def faulty(bundle: Path) -> AsyncIterator[Faulty]:
     engine = Engine(model, open_encoder(opened), end_of_turn, IDENTITY, LIMITS)
     metrics = Metrics()
     metrics.engine.open(engine)
-    service = RouterService(POLICY_SETS, max_deadline=PATIENCE)
+    service, policy_set_service = new_services(max_deadline=PATIENCE)
     access_log = AccessLog(observe=metrics.requests.observe)
-    server = RpcServer(service, access_log, max_message_bytes=2**20, stream_concurrency=8)
+    server = RpcServer(service, policy_set_service, access_log, max_message_bytes=2**20, stream_concurrency=8)
     address = await server.start(Address("127.0.0.1", 0))
     service.open(engine)
     await server.open_for_calls()

@@ -134,17 +134,30 @@ def new_server(
     catalogue: PolicyCatalogue | None = None,
     allow_admin: bool = False,
 ) -> tuple[RpcServer, RouterService]:
-    catalogue = catalogue or PolicyCatalogue(PlacedPolicySets(policy_sets, {}))
-    service = RouterService(catalogue, max_deadline=max_deadline)
+    service, policy_set_service = new_services(
+        policy_sets, max_deadline=max_deadline, catalogue=catalogue, allow_admin=allow_admin
+    )
     server = RpcServer(
         service,
-        PolicySetService(catalogue, AdminGate(allowed=allow_admin), service.stopping),
+        policy_set_service,
         AccessLog(observe=observe),
         max_message_bytes=MAX_MESSAGE_BYTES,
         stream_concurrency=STREAM_CONCURRENCY,
         access=access,
     )
     return server, service
+
+
+def new_services(
+    policy_sets: PolicySets = POLICY_SETS,
+    *,
+    max_deadline: float = math.inf,
+    catalogue: PolicyCatalogue | None = None,
+    allow_admin: bool = False,
+) -> tuple[RouterService, PolicySetService]:
+    catalogue = catalogue or PolicyCatalogue(PlacedPolicySets(policy_sets, {}))
+    service = RouterService(catalogue, max_deadline=max_deadline)
+    return service, PolicySetService(catalogue, AdminGate(allowed=allow_admin), service.stopping)
 
 
 def user(text: str) -> router_pb2.Message:

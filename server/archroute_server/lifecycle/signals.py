@@ -33,11 +33,14 @@ def handled_signals() -> Iterator[Told]:
     before = signal.getsignal(RELOAD_SIGNAL)
 
     def stop(number: signal.Signals) -> None:
-        log_event(_logger, logging.INFO, "stopping", signal=number.name)
+        if told.stop.is_set():  # two of them came before either was handled
+            end_at_once(number, None)
+        told.stop.set()
         for each in STOP_SIGNALS:
             loop.remove_signal_handler(each)
             signal.signal(each, end_at_once)
-        told.stop.set()
+        # Last, since whoever reads it may send the next one.
+        log_event(_logger, logging.INFO, "stopping", signal=number.name)
 
     def reload() -> None:
         if told.stop.is_set():

@@ -84,9 +84,8 @@ class AccessEntry:
         self._caller = caller
         self.trace = trace
         self._identifiers = identifiers
-        self._fields: dict[str, object] = {**identifiers, **trace.identifiers}
-        if caller is not None:
-            self._fields["caller"] = caller.text
+        self._fields: dict[str, object] = {} if caller is None else {"caller": caller.text}
+        self._fields |= {**identifiers, **trace.identifiers}
         self._message_text = message_text
         self._observe = observe
         self._decided: DecidedRequest | None = None

@@ -12,11 +12,10 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from archroute.v1.router_pb2_grpc import RouterServiceStub
 from archroute_server.rpc.address import Address, PortInUse
 from archroute_server.rpc.server import RpcServer
-from archroute_server.rpc.service import RouterService
 from archroute_server.rpc.servicer import SERVICE_NAME
 from archroute_server.telemetry.access_log import AccessLog
 from support.fake_engine import FakeEngine
-from support.rpc_calls import POLICY_SETS, Served, ask, new_server, refusal
+from support.rpc_calls import Served, ask, new_server, new_services, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -154,9 +153,14 @@ async def test_what_outlasts_the_drain_is_told_unavailable(served: Served) -> No
 
 
 async def test_an_old_connection_is_given_up_once_its_calls_are_over() -> None:
-    service = RouterService(POLICY_SETS)
+    service, policy_set_service = new_services()
     server = RpcServer(
-        service, AccessLog(), max_message_bytes=2**20, stream_concurrency=1, max_connection_seconds=0.2
+        service,
+        policy_set_service,
+        AccessLog(),
+        max_message_bytes=2**20,
+        stream_concurrency=1,
+        max_connection_seconds=0.2,
     )
     address = await server.start(Address("127.0.0.1", 0))
     engine = FakeEngine()

@@ -17,8 +17,9 @@ from archroute import AccessDeniedError, AsyncRouter, Tls, UnavailableError
 from archroute_server.access.access_file import AccessFileError
 from archroute_server.access.bearer_token import token_digest
 from archroute_server.access.certificates import CertificateError
-from archroute_server.app import STOP_SIGNALS, Application
+from archroute_server.app import Application
 from archroute_server.config import Settings
+from archroute_server.lifecycle.signals import STOP_SIGNALS
 from archroute_server.rpc.address import Address, PlaintextRefused
 from support.certificates import HOST, CertificateFolder
 from support.fake_engine import FakeEngine

@@ -28,14 +28,13 @@ from archroute_server.router.prompt import DEFAULT_VARIANT, PromptVariant
 from archroute_server.router.tokenizer import Tokenizer
 from archroute_server.rpc.address import Address
 from archroute_server.rpc.server import RpcServer
-from archroute_server.rpc.service import RouterService
 from archroute_server.telemetry.access_log import AccessLog
 from archroute_server.telemetry.spans import OpenTelemetryTracing
 from support.checkpoints import tiny_tokenizer
 from support.engine_calls import IDENTITY
 from support.fake_engine import FakeEngine
 from support.numpy_model import NumpyModel
-from support.rpc_calls import CODING, POLICY_SETS, Log, ask
+from support.rpc_calls import CODING, Log, ask, new_services
 
 MARKER = "xylophone-7261"
 STAGES = ["admission", "tokenize", "queue", "prefix_cache", "forward", "settle", "decide"]
@@ -77,9 +76,10 @@ async def traced(engine: Any) -> AsyncIterator[Traced]:
     exporter = InMemorySpanExporter()
     tracing = OpenTelemetryTracing(SimpleSpanProcessor(exporter))
     metrics = Metrics()
-    service = RouterService(POLICY_SETS)
+    service, policy_set_service = new_services()
     server = RpcServer(
         service,
+        policy_set_service,
         AccessLog(observe=metrics.requests.observe, tracing=tracing),
         max_message_bytes=2**20,
         stream_concurrency=3,
@@ -285,9 +285,9 @@ async def test_latencies_have_traces_for_examples(engine: Engine, log: Log) -> N
 async def test_without_traces_there_are_no_exemplars_and_no_trace_ids(log: Log) -> None:
     engine = FakeEngine()
     metrics = Metrics()
-    service = RouterService(POLICY_SETS)
+    service, policy_set_service = new_services()
     access_log = AccessLog(observe=metrics.requests.observe)
-    server = RpcServer(service, access_log, max_message_bytes=2**20, stream_concurrency=3)
+    server = RpcServer(service, policy_set_service, access_log, max_message_bytes=2**20, stream_concurrency=3)
     address = await server.start(Address("127.0.0.1", 0))
     service.open(engine)
     async with grpc.aio.insecure_channel(str(address)) as channel:
