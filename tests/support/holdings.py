@@ -80,7 +80,10 @@ class WatchedServer:
                 and now.descriptors <= before.descriptors
             )
 
-        wait_until(released, f"more is held than {before}")
+        try:
+            wait_until(released, f"more is held than {before}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {held[-1]}") from error
         return held[-1]
 
 

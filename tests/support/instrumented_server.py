@@ -42,7 +42,8 @@ def tell(_number: int, _frame: FrameType | None) -> None:
     held = {
         "event": EVENT,
         "tasks": tasks,
-        "threads": threading.active_count(),
+        # Those of asyncio's own pool are made when they are first needed, kept, and bounded in number.
+        "threads": sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate()),
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "resident_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
     }
