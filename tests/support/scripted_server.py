@@ -2,30 +2,37 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 import trustme
 from grpc_health.v1 import health, health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from archroute_server.access.bearer_token import BearerToken, token_digest
+from archroute_server.access.control import AccessControl
+from archroute_server.access.limits import UNLIMITED
+from archroute_server.access.rules import UNRESTRICTED, AccessRules
+from archroute_server.access.scope import Scope
 from archroute_server.router.policy_sets import PolicySets
+from archroute_server.rpc.access import AccessInterceptor
+from archroute_server.rpc.policy_set_service import PolicySetService
 from archroute_server.rpc.server import HEALTH_SERVICES
 from archroute_server.rpc.service import RouterService
 from archroute_server.rpc.servicer import RouterServicer
-from archroute_server.rpc.status import Failure, StatusRule
 from archroute_server.telemetry.access_log import AccessLog
-from support.rpc_calls import MAX_MESSAGE_BYTES, STREAM_CONCURRENCY
+from support.rpc_calls import MAX_MESSAGE_BYTES, STREAM_CONCURRENCY, new_services
 from support.scripted_engine import Line, ScriptedEngine
 
 TOKEN = "conformance-token"
 
-_MISSING = StatusRule(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING")
-_INVALID = StatusRule(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
+WITH_TOKEN = AccessRules(
+    frozenset({Scope.HEALTH}),
+    tokens=(BearerToken("gateway", token_digest(TOKEN), frozenset(Scope), UNLIMITED),),
+)
 
 
 @dataclass(frozen=True)
@@ -62,10 +69,10 @@ async def _serve(
     started: "Future[ScriptedServer]",
     ended: threading.Event,
 ) -> None:
-    service = RouterService(policy_sets)
+    service, policy_set_service = new_services(policy_sets)
     service.open(engine)
     authority = trustme.CA()
-    plain, private = _server(service), _server(service, _RequireToken())
+    plain, private = (_server(service, policy_set_service, rules) for rules in (UNRESTRICTED, WITH_TOKEN))
     port = plain.add_insecure_port("127.0.0.1:0")
     tls_port = private.add_secure_port("127.0.0.1:0", _credentials(authority.issue_cert("localhost")))
     for server in (plain, private):
@@ -82,42 +89,24 @@ def _credentials(certificate: trustme.LeafCert) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([(certificate.private_key_pem.bytes(), chain)])
 
 
-def _server(service: RouterService, *interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
+def _server(
+    service: RouterService, policy_set_service: PolicySetService, rules: AccessRules
+) -> grpc.aio.Server:
+    access_log = AccessLog()
     server = grpc.aio.server(
-        interceptors=interceptors,
+        interceptors=(AccessInterceptor(AccessControl(rules), access_log),),
         options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES)),
     )
     servicer = RouterServicer(
         service,
-        AccessLog(),
+        policy_set_service,
+        access_log,
         max_message_bytes=MAX_MESSAGE_BYTES,
         stream_concurrency=STREAM_CONCURRENCY,
     )
-    server.add_generic_rpc_handlers((servicer.handler(),))
+    server.add_generic_rpc_handlers(servicer.handlers())
     checks = health.HealthServicer()
     for name in HEALTH_SERVICES:
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     add_HealthServicer_to_server(checks, server)
     return server
-
-
-class _RequireToken(grpc.aio.ServerInterceptor):
-    """Refuses calls of the service without the token; health checks need none."""
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        handler = await continuation(handler_call_details)
-        sent = dict(handler_call_details.invocation_metadata or ()).get("authorization")
-        if sent == f"Bearer {TOKEN}" or "RouterService" not in handler_call_details.method:
-            return handler
-        failure = Failure(_MISSING if sent is None else _INVALID, "this call needs a token of this server's")
-
-        async def refuse(_request: Any, context: Any) -> None:
-            await failure.abort(context)
-
-        if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(refuse)
-        return grpc.unary_unary_rpc_method_handler(refuse)
