@@ -72,7 +72,8 @@ async def _serve(
     service, policy_set_service = new_services(policy_sets)
     service.open(engine)
     authority = trustme.CA()
-    plain, private = (_server(service, policy_set_service, rules) for rules in (UNRESTRICTED, WITH_TOKEN))
+    plain = await _server(service, policy_set_service, UNRESTRICTED)
+    private = await _server(service, policy_set_service, WITH_TOKEN)
     port = plain.add_insecure_port("127.0.0.1:0")
     tls_port = private.add_secure_port("127.0.0.1:0", _credentials(authority.issue_cert("localhost")))
     for server in (plain, private):
@@ -89,7 +90,7 @@ def _credentials(certificate: trustme.LeafCert) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([(certificate.private_key_pem.bytes(), chain)])
 
 
-def _server(
+async def _server(
     service: RouterService, policy_set_service: PolicySetService, rules: AccessRules
 ) -> grpc.aio.Server:
     access_log = AccessLog()
@@ -105,8 +106,8 @@ def _server(
         stream_concurrency=STREAM_CONCURRENCY,
     )
     server.add_generic_rpc_handlers(servicer.handlers())
-    checks = health.HealthServicer()
+    checks = health.aio.HealthServicer()
     for name in HEALTH_SERVICES:
-        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     add_HealthServicer_to_server(checks, server)
     return server
