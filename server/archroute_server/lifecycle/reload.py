@@ -17,7 +17,7 @@ from archroute_server.bundle.manifest import Manifest
 from archroute_server.catalogue.errors import UnservablePolicySet
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentEngine, ServedEngine
-from archroute_server.lifecycle.threads import in_background
+from archroute_server.lifecycle.starting import Prepare, start_engine
 from archroute_server.lifecycle.warm_up import ModelUnusable
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.memory import available_memory
@@ -57,7 +57,7 @@ class Sources:
 
     find: Callable[[], Awaitable[Path]]
     load: Callable[[Path], ServedEngine]
-    prepare: Callable[[ServedEngine], Awaitable[None]]
+    prepare: Prepare
     memory: Callable[[], float] = available_memory
 
 
@@ -114,12 +114,7 @@ class BundleReload:
             )
             return ReloadResult.TOO_LITTLE_MEMORY
         log_event(_logger, logging.INFO, "loading another bundle", folder=str(folder), bundle=digest)
-        engine = await in_background(lambda: self._sources.load(folder))
-        try:
-            await self._sources.prepare(engine)
-        except BaseException:
-            await engine.close(grace=0, patience=LAST_PASS_SECONDS)
-            raise
+        engine = await start_engine(lambda: self._sources.load(folder), self._sources.prepare)
         replaced = self._current.replace(engine)
         log_event(
             _logger,
