@@ -28,7 +28,7 @@ from support.rpc_calls import ask, new_server
 from support.soak import pick
 from support.tiny_encoder import special_token, tiny_encoder
 
-SWAPS = pick(short=8, long=6_000)
+SWAPS = pick(short=8, long=1_000)
 CALLERS = 4
 TEXTS = ("please write a test", "hello there", "what does this mean", "good morning")
 # So that answers come from the decision cache too, and what is not kept is evicted.
