@@ -1,32 +1,38 @@
 """From a bundle on disk to an engine that decides."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from archroute_server.bundle.bundle import Bundle, open_bundle
+from archroute_server.bundle.engine_manifest import EngineKey
 from archroute_server.bundle.errors import BundleError
 from archroute_server.engine.engine import Engine
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
+from archroute_server.engine.model import Model
 from archroute_server.engine.self_test import SelfTest
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
+from archroute_server.runtime.engine_cache import EngineCache
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.optimum_session import OptimumSession
-from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.providers import Provider, available_providers, choose_provider
 from archroute_server.runtime.session import Session
 
 # A prompt's frame and instructions take most of this; what is left is for one short policy and a question.
 _LEAST_PROMPT_TOKENS = 512
 
 
-def prompt_budget(max_prompt_tokens: int, tree_tokens: int, positions: int) -> int:
+def prompt_budget(
+    max_prompt_tokens: int, tree_tokens: int, positions: int, of: str = "this model has"
+) -> int:
     """Return how many tokens a prompt may have, where answers are read behind it and need positions too.
 
-    Raises `RuntimeLoadError` if answers leave so few of the model's positions that no prompt would fit.
+    `of` says whose `positions` these are. Raises `RuntimeLoadError` if answers leave so few of them that no
+    prompt would fit.
     """
     left = positions - tree_tokens
     if left < _LEAST_PROMPT_TOKENS:
@@ -36,7 +42,7 @@ def prompt_budget(max_prompt_tokens: int, tree_tokens: int, positions: int) -> i
             else "use a model with more"
         )
         raise RuntimeLoadError(
-            f"--tree-tokens is {tree_tokens}, which leaves too little for prompts: this model has "
+            f"--tree-tokens is {tree_tokens}, which leaves too little for prompts: {of} "
             f"{positions} positions, for a prompt and the answers behind it; {remedy}"
         )
     return min(max_prompt_tokens, left)
@@ -50,6 +56,7 @@ def load_engine(
     max_prompt_tokens: int,
     limits: Limits | None = None,
     self_test: bool = False,
+    engine_cache: Path | None = None,
 ) -> Engine:
     """Open the bundle in `folder`, check every file of it, and load it on `provider`.
 
@@ -57,22 +64,77 @@ def load_engine(
     quota allows. Prompts are cut to
     `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
     provider, and the shapes that it runs best, are the provider's. `self_test` gives the engine the bundle's
-    fixed prompts, for `Engine.run_self_test`.
+    fixed prompts, for `Engine.run_self_test`. A provider that needs the graph built for the GPU finds what
+    was built in `engine_cache`, or in the user's cache folder; see `EngineCache`.
 
     Raises `BundleError` for a bundle that is incomplete, altered or not understood, and `RuntimeLoadError`
-    for a provider or graph that does not load and for limits that the model is too small for, and
-    `SelfTestFailed` if prompts are not written as they were when the bundle was exported.
+    for a provider or graph that does not load, for limits that the model is too small for and for engines
+    that were not built, and `SelfTestFailed` if prompts are not written as they were when the bundle was
+    exported.
     """
     bundle = open_bundle(folder)
+    chosen = choose_provider(provider, bundle.manifest.precision, available_providers())
+    settings = EngineSettings(threads, max_prompt_tokens, limits or Limits(), self_test)
+    if (key := engine_key(bundle, chosen)) is None:
+        return make_engine(bundle, chosen, settings)
+    with EngineCache(engine_cache).using(key, folder) as engines:
+        return make_engine(bundle, chosen, settings, engines)
+
+
+def engine_key(bundle: Bundle, provider: Provider) -> EngineKey | None:
+    """Return what the engines of a bundle depend on; None for a provider that builds none.
+
+    Raises `RuntimeLoadError` for a graph that no engines can be built from, and where the GPU or the library
+    that builds engines is not found.
+    """
+    if provider.engines is None or provider.shape_buckets is None:
+        return None
     manifest = bundle.manifest
-    chosen = choose_provider(provider, manifest.precision, available_providers())
-    limits = limits or Limits()
-    limits = replace(
-        limits,
-        batch_requests=limits.batch_requests or chosen.batch_requests,
-        shape_bucket=chosen.shape_bucket,
-    )
-    budget = prompt_budget(max_prompt_tokens, limits.tree_tokens, manifest.model.maximum_positions)
+    if manifest.exporter != "archroute":
+        raise RuntimeLoadError(
+            f"the {provider.name} provider builds engines from archroute's own graphs, and {bundle.folder} "
+            f"has one of {manifest.exporter}: export the checkpoint without --exporter, or use --provider "
+            "cuda"
+        )
+    return provider.engines.key(provider.name, bundle.digest, provider.shape_buckets, manifest.model)
+
+
+def load_model(bundle: Bundle, provider: Provider, threads: int, engines: Path | None = None) -> Model:
+    """Load a bundle's graph. A provider that builds engines reads or writes them in the folder `engines`.
+
+    Raises `RuntimeLoadError`.
+    """
+    model = bundle.manifest.model
+    if bundle.manifest.exporter == "optimum":
+        return OptimumSession(bundle.graph, model, provider, threads)
+    options: dict[str, str] = {}
+    if provider.engines is not None and provider.shape_buckets is not None and engines is not None:
+        options = provider.engines.options(provider.shape_buckets, model, engines)
+    return Session(bundle.graph, model, provider, threads, options)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How an engine runs; see `load_engine`."""
+
+    threads: int = 0
+    max_prompt_tokens: int = 4096
+    limits: Limits = field(default_factory=Limits)
+    self_test: bool = True
+
+
+def make_engine(
+    bundle: Bundle, provider: Provider, settings: EngineSettings, engines: Path | None = None
+) -> Engine:
+    """Load a bundle that was opened; see `load_engine` and `load_model`."""
+    manifest = bundle.manifest
+    limits = _limits(settings.limits, provider)
+    positions, of = manifest.model.maximum_positions, "this model has"
+    if provider.engines is not None and provider.shape_buckets is not None:
+        # A pass is on top of at most all tokens of the prompt and its answers but one.
+        held = provider.shape_buckets.cached[-1]
+        positions, of = min((positions, of), (held, f"the engines of the {provider.name} provider have"))
+    budget = prompt_budget(settings.max_prompt_tokens, limits.tree_tokens, positions, of)
     try:
         encoder = PromptEncoder(
             PromptVariant.load(manifest.prompt.variant),
@@ -81,15 +143,34 @@ def load_engine(
             budget,
         )
     except UnknownPromptVariant as error:
-        raise BundleError(f"{folder}: {error}; install a newer archroute") from error
+        raise BundleError(f"{bundle.folder}: {error}; install a newer archroute") from error
     except (ChatFrameError, TokenizerError) as error:
-        raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
-    fixed_prompts = _fixed_prompts(bundle, encoder) if self_test else None
-    load = OptimumSession if manifest.exporter == "optimum" else Session
-    session = load(bundle.graph, manifest.model, chosen, threads)
+        raise BundleError(f"{bundle.folder}: {error}; export the checkpoint again") from error
+    fixed_prompts = _fixed_prompts(bundle, encoder) if settings.self_test else None
+    model = load_model(bundle, provider, settings.threads, engines)
     temperature = manifest.calibration.temperature if manifest.calibration else None
-    identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature, manifest.precision)
-    return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
+    identity = Identity(
+        bundle.digest, manifest.prompt.variant, provider.name, temperature, manifest.precision
+    )
+    return Engine(model, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
+
+
+def _limits(limits: Limits, provider: Provider) -> Limits:
+    """Fill in what is left to the provider, and keep to the shapes that its engines hold."""
+    limits = replace(
+        limits,
+        batch_requests=limits.batch_requests or provider.batch_requests,
+        shape_bucket=provider.shape_bucket,
+    )
+    if provider.engines is None or provider.shape_buckets is None:
+        return limits
+    largest = provider.shape_buckets.new[-1]
+    return replace(
+        limits,
+        forward_tokens=min(limits.forward_tokens, largest),
+        # The row is padded to a multiple after its requests were chosen.
+        batch_tokens=min(limits.batch_tokens, largest - provider.shape_bucket + 1),
+    )
 
 
 def _fixed_prompts(bundle: Bundle, encoder: PromptEncoder) -> SelfTest | None:

@@ -5,9 +5,21 @@ from dataclasses import dataclass
 
 import onnxruntime as ort
 
+from archroute_server.runtime.engine_options import TENSORRT, EngineOptions
 from archroute_server.runtime.errors import RuntimeLoadError
+from archroute_server.runtime.shape_buckets import ShapeBuckets
 
 AUTO = "auto"
+
+# For --max-prompt-tokens 4096 with --tree-tokens 1024 behind it, and for --batch-tokens 2048, of which each
+# can be a row. Coarse where a size costs little: of the work on the 1.5B shape, rows and candidates are less
+# than a hundredth, and cached tokens cost attention alone.
+GPU_BUCKETS = ShapeBuckets(
+    cached=(0, 256, 512, 1024, 2048, 3072, 4096, 5120),
+    new=(32, 64, 128, 256, 512, 1024, 2048),
+    rows=(16, 128, 2048),
+    candidates=(32, 256, 2048),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +28,8 @@ class Provider:
 
     `precisions` are those that it runs well; `install` says how to get it. So many `batch_requests` are worth
     deciding in one forward pass; a CPU is busy with one. Cached and new tokens together are padded to a
-    multiple of `shape_bucket`, for which attention has its fastest kernels.
+    multiple of `shape_bucket`, for which attention has its fastest kernels. `shape_buckets` are the shapes
+    that it runs in, None if any will do; `engines` says how it builds for them, None if it builds nothing.
     """
 
     name: str
@@ -25,6 +38,8 @@ class Provider:
     install: str
     batch_requests: int = 1
     shape_bucket: int = 1
+    shape_buckets: ShapeBuckets | None = None
+    engines: EngineOptions | None = None
 
 
 # In the order in which `auto` prefers them.
@@ -36,6 +51,8 @@ PROVIDERS: tuple[Provider, ...] = (
         "pip install 'archroute[gpu]' and the TensorRT 10 libraries, on a machine with an NVIDIA GPU",
         batch_requests=16,
         shape_bucket=8,
+        shape_buckets=GPU_BUCKETS,
+        engines=TENSORRT,
     ),
     Provider(
         "cuda",
@@ -44,6 +61,7 @@ PROVIDERS: tuple[Provider, ...] = (
         "pip install 'archroute[gpu]', on a machine with an NVIDIA GPU",
         batch_requests=16,
         shape_bucket=8,
+        shape_buckets=GPU_BUCKETS,
     ),
     Provider(
         "cpu",

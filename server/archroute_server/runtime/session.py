@@ -1,7 +1,8 @@
 """Session: one ONNX Runtime session over a bundle's graph."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime as ort
@@ -21,9 +22,16 @@ class Session:
 
     tree_attention = True
 
-    def __init__(self, graph: Path, dimensions: ModelDimensions, provider: Provider, threads: int) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        dimensions: ModelDimensions,
+        provider: Provider,
+        threads: int,
+        options: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Load the graph; see `load_graph`."""
-        self._session = load_graph(graph, provider, threads)
+        self._session = load_graph(graph, provider, threads, options)
         self.provider = provider
         self.dimensions = dimensions
         types = {node.name: node.type for node in self._session.get_inputs()}
