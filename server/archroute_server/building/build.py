@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archroute_server.building.progress import Steps
-from archroute_server.building.shape_runs import profile_shapes, run_shape
 from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.bundle.engine_manifest import EngineManifest
 from archroute_server.bundle.errors import BundleError
 from archroute_server.engine.errors import ModelFailed
 from archroute_server.engine.loading import EngineSettings, engine_key, load_model, make_engine
 from archroute_server.engine.self_test import SelfTestFailed, SelfTestReport
+from archroute_server.engine.shape_runs import profile_shapes, run_shape
 from archroute_server.runtime.engine_cache import EngineCache, rereading, seal
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.providers import Provider, available_providers, choose_provider
