@@ -45,12 +45,16 @@ class FakeEngineBuilds:
         return getattr(ort, name)
 
     def InferenceSession(  # noqa: N802
-        self, graph: Path, options: ort.SessionOptions, providers: Sequence[tuple[str, dict[str, str]]]
+        self,
+        graph: Path,
+        options: ort.SessionOptions,
+        providers: Sequence[tuple[str, dict[str, str]]],
+        **others: Any,
     ) -> ort.InferenceSession:
         (name, given), *_ = providers
         if "trt_engine_cache_path" in given:
             self._build(given)
-        return ort.InferenceSession(graph, options, providers=[name])
+        return ort.InferenceSession(graph, options, [name], **others)
 
     def _build(self, options: dict[str, str]) -> None:
         """Read or write an engine as ONNX Runtime's provider does while it loads a graph."""
@@ -78,9 +82,11 @@ def install(monkeypatch: pytest.MonkeyPatch, buckets: ShapeBuckets = BUCKETS) ->
     engines = replace(
         TENSORRT, library_version=lambda: fake.version, compute_capability=lambda: fake.capability
     )
-    (real,) = (provider for provider in providers.PROVIDERS if provider.name == "tensorrt")
-    provider = replace(real, onnxruntime_name="CPUExecutionProvider", shape_buckets=buckets, engines=engines)
-    others = tuple(one for one in providers.PROVIDERS if one is not real)
+    (cpu,) = (provider for provider in providers.PROVIDERS if provider.name == "cpu")
+    provider = replace(
+        cpu, name="tensorrt", batch_requests=16, shape_bucket=8, shape_buckets=buckets, engines=engines
+    )
+    others = tuple(one for one in providers.PROVIDERS if one.name != "tensorrt")
     monkeypatch.setattr(providers, "PROVIDERS", (provider, *others))
     monkeypatch.setattr(inference_session, "ort", fake)
     monkeypatch.setattr(loading, "Session", fake.load_model)
@@ -117,4 +123,4 @@ def permuting(model: Model) -> Model:
 
 def perturbing(model: Model) -> Model:
     """Logits are coarse, as of arithmetic with too few bits."""
-    return DoctoredModel(model, lambda logits: (logits * 2).round() / 2)
+    return DoctoredModel(model, lambda logits: ((logits * 2).round() / 2).astype(logits.dtype))

@@ -84,7 +84,7 @@ def _build(bundle: Bundle, provider: Provider, partial: Path, steps: Steps) -> N
                 run_shape(model, dimensions, shape, provider.shape_buckets.new[-1])
             except Exception as error:
                 raise EnginesRefused(
-                    f"the engines do not run {shape.new} new tokens on {shape.cached} cached ones "
+                    f"the engines do not run a pass of {shape.new} tokens on {shape.cached} cached ones "
                     f"({type(error).__name__}: {error}), so none were kept. Look whether the GPU has enough "
                     "memory, or use --provider cuda; if that does not help, report it"
                 ) from error
@@ -94,7 +94,9 @@ def _build(bundle: Bundle, provider: Provider, partial: Path, steps: Steps) -> N
 async def _test(bundle: Bundle, provider: Provider, partial: Path) -> SelfTestReport:
     """Ask the fixed prompts. Raises `EnginesRefused`, and what `make_engine` raises."""
     try:
-        engine = make_engine(bundle, provider, EngineSettings(), partial)
+        engine = make_engine(
+            bundle, provider, EngineSettings(), lambda: load_model(bundle, provider, 0, partial)
+        )
         try:
             report = await engine.run_self_test()
         finally:

@@ -1,5 +1,6 @@
 """From a bundle on disk to an engine that decides."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -74,11 +75,10 @@ def load_engine(
     """
     bundle = open_bundle(folder)
     chosen = choose_provider(provider, bundle.manifest.precision, available_providers())
-    settings = EngineSettings(threads, max_prompt_tokens, limits or Limits(), self_test)
-    if (key := engine_key(bundle, chosen)) is None:
-        return make_engine(bundle, chosen, settings)
-    with EngineCache(engine_cache).using(key, folder) as engines:
-        return make_engine(bundle, chosen, settings, engines)
+    settings = EngineSettings(max_prompt_tokens, limits or Limits(), self_test)
+    return make_engine(
+        bundle, chosen, settings, lambda: _load_built(bundle, chosen, threads, EngineCache(engine_cache))
+    )
 
 
 def engine_key(bundle: Bundle, provider: Provider) -> EngineKey | None:
@@ -113,20 +113,30 @@ def load_model(bundle: Bundle, provider: Provider, threads: int, engines: Path |
     return Session(bundle.graph, model, provider, threads, options)
 
 
+def _load_built(bundle: Bundle, provider: Provider, threads: int, cache: EngineCache) -> Model:
+    """Load a bundle's graph, with the engines that were built for it if the provider needs any."""
+    if (key := engine_key(bundle, provider)) is None:
+        return load_model(bundle, provider, threads)
+    with cache.using(key, bundle.folder) as engines:
+        return load_model(bundle, provider, threads, engines)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """How an engine runs; see `load_engine`."""
 
-    threads: int = 0
     max_prompt_tokens: int = 4096
     limits: Limits = field(default_factory=Limits)
     self_test: bool = True
 
 
 def make_engine(
-    bundle: Bundle, provider: Provider, settings: EngineSettings, engines: Path | None = None
+    bundle: Bundle, provider: Provider, settings: EngineSettings, load: Callable[[], Model]
 ) -> Engine:
-    """Load a bundle that was opened; see `load_engine` and `load_model`."""
+    """Return an engine of a bundle, whose graph `load` loads on `provider` once everything else is right.
+
+    Raises what `load_engine` and `load` raise.
+    """
     manifest = bundle.manifest
     limits = _limits(settings.limits, provider)
     positions, of = manifest.model.maximum_positions, "this model has"
@@ -147,7 +157,7 @@ def make_engine(
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{bundle.folder}: {error}; export the checkpoint again") from error
     fixed_prompts = _fixed_prompts(bundle, encoder) if settings.self_test else None
-    model = load_model(bundle, provider, settings.threads, engines)
+    model = load()
     temperature = manifest.calibration.temperature if manifest.calibration else None
     identity = Identity(
         bundle.digest, manifest.prompt.variant, provider.name, temperature, manifest.precision

@@ -10,6 +10,8 @@ A pass on top of nothing has a past of no tokens. TensorRT has no special rule f
 read in the place of an input without elements; the one of TensorRT-RTX itself takes 0 as the least size of a
 dimension that nobody gave it a range for. So the least `cached` is 0, and needs no engine of its own. That a
 TensorRT of today keeps to it is not measured.
+
+The other sizes begin at 1, below the smallest bucket: a session whose KV cache lies on the host pads to none.
 """
 
 from collections.abc import Mapping
@@ -36,15 +38,14 @@ class EngineProfile:
     @classmethod
     def of(cls, buckets: ShapeBuckets) -> "EngineProfile":
         """Return the profile that covers all of `buckets`, with a typical one as its optimum."""
-        every = list(buckets)
-        minimum, maximum = every[0], every[-1]
+        *_, maximum = buckets
         typical = Shape(
             min(_TYPICAL.cached, maximum.cached),
             min(_TYPICAL.new, maximum.new),
             min(_TYPICAL.rows, maximum.rows),
             min(_TYPICAL.candidates, maximum.candidates),
         )
-        return cls(minimum, buckets.fit(typical) or maximum, maximum)
+        return cls(Shape(0, 1, 1, 1), buckets.fit(typical) or maximum, maximum)
 
     def input_shapes(self, model: ModelDimensions) -> dict[str, InputShapes]:
         """Return the sizes of every input at the "min", the "opt" and the "max" of the profile."""
