@@ -16,7 +16,7 @@ import pytest
 from archroute_server.engine import loading
 from archroute_server.engine.model import Model
 from archroute_server.runtime import inference_session, providers, session
-from archroute_server.runtime.engine_options import TENSORRT
+from archroute_server.runtime.engine_options import tensorrt_engines
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.shape_buckets import ShapeBuckets
@@ -80,7 +80,9 @@ def install(monkeypatch: pytest.MonkeyPatch, buckets: ShapeBuckets = BUCKETS) ->
     """Put the fake in the place of TensorRT, until the test ends."""
     fake = FakeEngineBuilds()
     engines = replace(
-        TENSORRT, library_version=lambda: fake.version, compute_capability=lambda: fake.capability
+        tensorrt_engines(buckets),
+        library_version=lambda: fake.version,
+        compute_capability=lambda: fake.capability,
     )
     (cpu,) = (provider for provider in providers.PROVIDERS if provider.name == "cpu")
     provider = replace(

@@ -15,6 +15,7 @@ from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.bundle.engine_manifest import EngineManifest
 from archroute_server.bundle.errors import BundleError
 from archroute_server.engine.errors import ModelFailed
+from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import EngineSettings, engine_key, load_model, make_engine
 from archroute_server.engine.self_test import SelfTestFailed, SelfTestReport
 from archroute_server.engine.shape_runs import profile_shapes, run_shape
@@ -76,12 +77,13 @@ def _build(bundle: Bundle, provider: Provider, partial: Path, steps: Steps) -> N
     """Have the provider write engines into `partial`; it is done when its session has ended."""
     with steps.step(f"building engines for {provider.name}, for minutes"):
         model = load_model(bundle, provider, 0, partial)
-    assert provider.shape_buckets is not None
-    shapes, dimensions = profile_shapes(provider.shape_buckets), bundle.manifest.model
+    assert provider.engines is not None
+    buckets, dimensions = provider.engines.buckets, bundle.manifest.model
+    shapes = profile_shapes(buckets)
     with steps.step("running them in their shapes", len(shapes)) as advance:
         for shape in shapes:
             try:
-                run_shape(model, dimensions, shape, provider.shape_buckets.new[-1])
+                run_shape(model, dimensions, shape, buckets.new[-1])
             except Exception as error:
                 raise EnginesRefused(
                     f"the engines do not run a pass of {shape.new} tokens on {shape.cached} cached ones "
@@ -93,10 +95,11 @@ def _build(bundle: Bundle, provider: Provider, partial: Path, steps: Steps) -> N
 
 async def _test(bundle: Bundle, provider: Provider, partial: Path) -> SelfTestReport:
     """Ask the fixed prompts. Raises `EnginesRefused`, and what `make_engine` raises."""
+    # Not more than half of the positions of a small model, which leaves the rest to the prompts.
+    tree_tokens = min(Limits().tree_tokens, bundle.manifest.model.maximum_positions // 2)
+    settings = EngineSettings(limits=Limits(tree_tokens=tree_tokens))
     try:
-        engine = make_engine(
-            bundle, provider, EngineSettings(), lambda: load_model(bundle, provider, 0, partial)
-        )
+        engine = make_engine(bundle, provider, settings, lambda: load_model(bundle, provider, 0, partial))
         try:
             report = await engine.run_self_test()
         finally:

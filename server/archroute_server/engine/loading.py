@@ -65,8 +65,8 @@ def load_engine(
     quota allows. Prompts are cut to
     `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
     provider, and the shapes that it runs best, are the provider's. `self_test` gives the engine the bundle's
-    fixed prompts, for `Engine.run_self_test`. A provider that needs the graph built for the GPU finds what
-    was built in `engine_cache`, or in the user's cache folder; see `EngineCache`.
+    fixed prompts, for `Engine.run_self_test`. A provider that runs engines finds those that were built in
+    `engine_cache`, or in the user's cache folder; see `EngineCache`.
 
     Raises `BundleError` for a bundle that is incomplete, altered or not understood, and `RuntimeLoadError`
     for a provider or graph that does not load, for limits that the model is too small for and for engines
@@ -87,7 +87,7 @@ def engine_key(bundle: Bundle, provider: Provider) -> EngineKey | None:
     Raises `RuntimeLoadError` for a graph that no engines can be built from, and where the GPU or the library
     that builds engines is not found.
     """
-    if provider.engines is None or provider.shape_buckets is None:
+    if provider.engines is None:
         return None
     manifest = bundle.manifest
     if manifest.exporter != "archroute":
@@ -96,7 +96,7 @@ def engine_key(bundle: Bundle, provider: Provider) -> EngineKey | None:
             f"has one of {manifest.exporter}: export the checkpoint without --exporter, or use --provider "
             "cuda"
         )
-    return provider.engines.key(provider.name, bundle.digest, provider.shape_buckets, manifest.model)
+    return provider.engines.key(provider.name, bundle.digest, manifest.model)
 
 
 def load_model(bundle: Bundle, provider: Provider, threads: int, engines: Path | None = None) -> Model:
@@ -108,8 +108,8 @@ def load_model(bundle: Bundle, provider: Provider, threads: int, engines: Path |
     if bundle.manifest.exporter == "optimum":
         return OptimumSession(bundle.graph, model, provider, threads)
     options: dict[str, str] = {}
-    if provider.engines is not None and provider.shape_buckets is not None and engines is not None:
-        options = provider.engines.options(provider.shape_buckets, model, engines)
+    if provider.engines is not None and engines is not None:
+        options = provider.engines.options(model, engines)
     return Session(bundle.graph, model, provider, threads, options)
 
 
@@ -140,10 +140,10 @@ def make_engine(
     manifest = bundle.manifest
     limits = _limits(settings.limits, provider)
     positions, of = manifest.model.maximum_positions, "this model has"
-    if provider.engines is not None and provider.shape_buckets is not None:
+    if provider.engines is not None and provider.engines.buckets.cached[-1] < positions:
         # A pass is on top of at most all tokens of the prompt and its answers but one.
-        held = provider.shape_buckets.cached[-1]
-        positions, of = min((positions, of), (held, f"the engines of the {provider.name} provider have"))
+        positions = provider.engines.buckets.cached[-1]
+        of = f"the engines of the {provider.name} provider have"
     budget = prompt_budget(settings.max_prompt_tokens, limits.tree_tokens, positions, of)
     try:
         encoder = PromptEncoder(
@@ -172,9 +172,9 @@ def _limits(limits: Limits, provider: Provider) -> Limits:
         batch_requests=limits.batch_requests or provider.batch_requests,
         shape_bucket=provider.shape_bucket,
     )
-    if provider.engines is None or provider.shape_buckets is None:
+    if provider.engines is None:
         return limits
-    largest = provider.shape_buckets.new[-1]
+    largest = provider.engines.buckets.new[-1]
     return replace(
         limits,
         forward_tokens=min(limits.forward_tokens, largest),

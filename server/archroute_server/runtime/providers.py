@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnxruntime as ort
 
-from archroute_server.runtime.engine_options import TENSORRT, EngineOptions
+from archroute_server.runtime.engine_options import EngineOptions, tensorrt_engines
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.shape_buckets import ShapeBuckets
 
@@ -52,7 +52,7 @@ PROVIDERS: tuple[Provider, ...] = (
         batch_requests=16,
         shape_bucket=8,
         shape_buckets=GPU_BUCKETS,
-        engines=TENSORRT,
+        engines=tensorrt_engines(GPU_BUCKETS),
     ),
     Provider(
         "cuda",

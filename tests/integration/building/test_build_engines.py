@@ -260,6 +260,12 @@ def test_a_folder_that_is_no_bundle(tensorrt: FakeEngineBuilds, tmp_path: Path, 
         build(tmp_path, cache)
 
 
+def test_a_model_of_few_positions(tensorrt: FakeEngineBuilds, tmp_path: Path, cache: Path) -> None:
+    write_tiny_checkpoint(tmp_path / "checkpoint", config_fields={"max_position_embeddings": 1024})
+    small = export_bundle(tmp_path / "checkpoint", tmp_path / "bundle")
+    assert build(small.folder, cache) == 0
+
+
 # Serving.
 
 

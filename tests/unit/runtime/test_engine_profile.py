@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archroute_server.bundle.manifest import ModelDimensions
-from archroute_server.runtime.engine_options import TENSORRT, TENSORRT_RTX
+from archroute_server.runtime.engine_options import tensorrt_engines, tensorrt_rtx_engines
 from archroute_server.runtime.engine_profile import EngineProfile, input_shapes, profile_text
 from archroute_server.runtime.providers import GPU_BUCKETS, PROVIDERS
 from archroute_server.runtime.shape_buckets import Shape, ShapeBuckets
@@ -102,7 +102,7 @@ def test_the_text_is_that_of_the_providers_options() -> None:
 
 
 def test_tensorrts_options() -> None:
-    options = TENSORRT.options(GPU_BUCKETS, MODEL, Path("/cache"))
+    options = tensorrt_engines(GPU_BUCKETS).options(MODEL, Path("/cache"))
     assert options["trt_profile_min_shapes"].startswith(
         "input_ids:1x1,position_ids:1x1,attention_bias:1x1x1x1,select:1,candidates:1,past.0.key:1x2x0x16,"
     )
@@ -117,15 +117,17 @@ def test_tensorrts_options() -> None:
 
 
 def test_tensorrt_rtxs_options_differ_in_their_names() -> None:
-    options = TENSORRT_RTX.options(GPU_BUCKETS, MODEL, Path("/cache"))
-    tensorrt = TENSORRT.options(GPU_BUCKETS, MODEL, Path("/cache"))
+    options = tensorrt_rtx_engines(GPU_BUCKETS).options(MODEL, Path("/cache"))
+    tensorrt = tensorrt_engines(GPU_BUCKETS).options(MODEL, Path("/cache"))
     for bound in ("min", "opt", "max"):
         assert options[f"nv_profile_{bound}_shapes"] == tensorrt[f"trt_profile_{bound}_shapes"]
     assert options["nv_runtime_cache_path"] == "/cache"
     assert len(options) == 4
 
 
-def test_what_builds_engines_says_for_which_shapes() -> None:
-    building = {provider.name for provider in PROVIDERS if provider.engines is not None}
+def test_engines_are_built_for_the_shapes_that_the_provider_runs_in() -> None:
+    building = [provider for provider in PROVIDERS if provider.engines is not None]
     assert building
-    assert building <= {provider.name for provider in PROVIDERS if provider.shape_buckets is not None}
+    for provider in building:
+        assert provider.engines is not None
+        assert provider.engines.buckets == provider.shape_buckets
