@@ -1,5 +1,6 @@
 """From a bundle on disk to an engine that decides."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.optimum_session import OptimumSession
-from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.provider_choice import load_on_provider
+from archroute_server.runtime.providers import Provider
 from archroute_server.runtime.session import Session
+from archroute_server.telemetry.logging import log_event
+
+_logger = logging.getLogger(__name__)
 
 # A prompt's frame and instructions take most of this; what is left is for one short policy and a question.
 _LEAST_PROMPT_TOKENS = 512
@@ -54,10 +59,10 @@ def load_engine(
     """Open the bundle in `folder`, check every file of it, and load it on `provider`.
 
     `threads` is how many the model computes with, 0 for one on each physical core that the container's CPU
-    quota allows. Prompts are cut to
-    `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
-    provider, and the shapes that it runs best, are the provider's. `self_test` gives the engine the bundle's
-    fixed prompts, for `Engine.run_self_test`.
+    quota allows. Prompts are cut to `max_prompt_tokens`, or to what the model's positions allow if that is
+    less. What `limits` leave to the provider, and the shapes that it runs best, are the provider's. Where
+    `auto` cannot have the provider that it prefers, the log and the engine's identity say so. `self_test`
+    gives the engine the bundle's fixed prompts, for `Engine.run_self_test`.
 
     Raises `BundleError` for a bundle that is incomplete, altered or not understood, and `RuntimeLoadError`
     for a provider or graph that does not load and for limits that the model is too small for, and
@@ -65,13 +70,7 @@ def load_engine(
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
-    chosen = choose_provider(provider, manifest.precision, available_providers())
     limits = limits or Limits()
-    limits = replace(
-        limits,
-        batch_requests=limits.batch_requests or chosen.batch_requests,
-        shape_bucket=chosen.shape_bucket,
-    )
     budget = prompt_budget(max_prompt_tokens, limits.tree_tokens, manifest.model.maximum_positions)
     try:
         encoder = PromptEncoder(
@@ -85,11 +84,37 @@ def load_engine(
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
     fixed_prompts = _fixed_prompts(bundle, encoder) if self_test else None
-    load = OptimumSession if manifest.exporter == "optimum" else Session
-    session = load(bundle.graph, manifest.model, chosen, threads)
+    session_type = OptimumSession if manifest.exporter == "optimum" else Session
+
+    def load(chosen: Provider) -> OptimumSession | Session:
+        return session_type(bundle.graph, manifest.model, chosen, threads)
+
+    loaded = load_on_provider(provider, manifest.precision, load)
+    chosen = loaded.provider
+    if loaded.fallback is not None:
+        log_event(
+            _logger,
+            logging.WARNING,
+            "the model does not run on the preferred provider",
+            provider=chosen.name,
+            preferred=loaded.fallback.preferred,
+            reason=loaded.fallback.reason,
+        )
+    limits = replace(
+        limits,
+        batch_requests=limits.batch_requests or chosen.batch_requests,
+        shape_bucket=chosen.shape_bucket,
+    )
     temperature = manifest.calibration.temperature if manifest.calibration else None
-    identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature, manifest.precision)
-    return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
+    identity = Identity(
+        bundle.digest,
+        manifest.prompt.variant,
+        chosen.name,
+        temperature,
+        manifest.precision,
+        loaded.fallback.preferred if loaded.fallback else None,
+    )
+    return Engine(loaded.session, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
 
 
 def _fixed_prompts(bundle: Bundle, encoder: PromptEncoder) -> SelfTest | None:
