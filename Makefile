@@ -1,7 +1,8 @@
 # Every target makes the environment it needs. `make serve` and `make test` are the two that matter.
 PYTHON ?= python3
 ARGS ?=
-# Test processes. A file's tests stay together, since they share what was exported for them.
+# Test processes. A file's tests stay together, since they share what was exported for them. Those of slow tests come
+# first: see tests/conftest.py.
 JOBS ?= 2
 
 SERVE := .venv
@@ -25,7 +26,7 @@ serve: $(SERVE)/.installed ## Start a server with the embedded model and example
 	$(SERVE)/bin/archroute serve --policies examples/policies.yaml $(ARGS)
 
 test: $(DEV)/.installed ## Run every test (ARGS="-k trie" for a few)
-	$(DEV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(DEV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(DEV)/.installed ## Run tests/soak for hours instead of seconds (ARGS="-k load" for a part)
 	SOAK=long $(DEV)/bin/python -m pytest tests/soak $(ARGS)

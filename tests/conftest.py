@@ -1,12 +1,23 @@
-"""What a test run prints at its end: what the soak suite counted, and which languages conform."""
+"""In which order tests run, and what a run prints at its end: soak counts, and which languages conform."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.conformance.table import results, table
 
 SUITE = "tests/soak/"
+
+# How long an example takes is as much the machine's doing, and is for a benchmark to say.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of slow tests, so that several test processes end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,18 +17,20 @@ from archroute_server.access.reloading import LOOK_SECONDS
 from archroute_server.bundle.errors import BundleError
 from archroute_server.catalogue.catalogue import PolicyCatalogue
 from archroute_server.catalogue.errors import PolicyStoreError, UnservablePolicySet
-from archroute_server.catalogue.watching import following
+from archroute_server.catalogue.watching import watch
 from archroute_server.config import Settings
 from archroute_server.embedded import EmbeddedModelError, embedded_bundle
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import load_engine
 from archroute_server.engine.self_test import SelfTestFailed
+from archroute_server.lifecycle.background import background
 from archroute_server.lifecycle.reload import BundleReload, Sources
-from archroute_server.lifecycle.reloading import reloading
+from archroute_server.lifecycle.reloading import reload_when_asked
 from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentEngine, ServedEngine
 from archroute_server.lifecycle.signals import handled_signals
+from archroute_server.lifecycle.starting import Prepare, start_engine
 from archroute_server.lifecycle.supervisor import ModelHangs, Supervisor
-from archroute_server.lifecycle.threads import in_background, leave
+from archroute_server.lifecycle.threads import leave
 from archroute_server.lifecycle.warm_up import ModelUnusable, warm_up
 from archroute_server.metrics.http_server import PATH as METRICS_PATH
 from archroute_server.metrics.http_server import MetricsServer
@@ -53,7 +55,6 @@ _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LoadEngine = Callable[[Path, Settings], ServedEngine]
-Prepare = Callable[[ServedEngine], Awaitable[None]]
 FindBundle = Callable[[], Coroutine[Any, Any, Path]]
 
 # What a person can put right; the messages say how. Anything else is a defect and keeps its traceback.
@@ -175,7 +176,6 @@ class Application:
             _logger, logging.INFO, "listening, not ready yet", address=str(address), tls=protection.tls.value
         )
         current: CurrentEngine | None = None
-        reading_again = asyncio.create_task(protection.keep_current(self._look_seconds))
         with handled_signals() as told:
             try:
                 prepare = partial(warm_up, catalogue=catalogue, self_test=settings.self_test)
@@ -183,32 +183,22 @@ class Application:
                 if engine is not None:
                     current = CurrentEngine(engine, service.open, metrics.open)
                     await server.open_for_calls()
-                    log_event(
-                        _logger,
-                        logging.INFO,
-                        "ready",
-                        address=str(address),
-                        policy_sets=catalogue.current.names(),
-                        provider=engine.identity.provider,
-                        prompt_variant=engine.identity.prompt_variant,
-                        bundle=engine.identity.bundle_digest,
-                        seconds=round(time.perf_counter() - began, 3),
-                    )
+                    _log_ready(engine, address, catalogue, began)
                     # What SIGHUP does, in this order.
                     reloads = (
                         protection.reload,
                         catalogue.reload,
                         self._bundle_reload(current, prepare, metrics).run,
                     )
-                    async with (
-                        following(catalogue.path, catalogue.reload),
-                        reloading(told.reload, reloads),
+                    async with background(
+                        protection.keep_current(self._look_seconds),
+                        watch(catalogue.path, catalogue.reload),
+                        reload_when_asked(told.reload, reloads),
                     ):
                         await _unless(told.stop, self._supervisor(current, server).run())
                     await server.announce_stop()
                     await asyncio.sleep(settings.drain_delay_seconds)
             finally:
-                reading_again.cancel()
                 await server.drain(settings.drain_seconds)
                 if current is not None:
                     # Whoever still waits is told UNAVAILABLE, which is worth more than a broken connection.
@@ -220,13 +210,7 @@ class Application:
         """Load the model, test it and warm it up."""
         folder = await self._bundle_folder()
         log_event(_logger, logging.INFO, "loading the model", folder=str(folder))
-        engine = await in_background(lambda: self._load_engine(folder, self._settings))
-        try:
-            await prepare(engine)
-        except BaseException:
-            await engine.close(grace=0, patience=LAST_PASS_SECONDS)
-            raise
-        return engine
+        return await start_engine(lambda: self._load_engine(folder, self._settings), prepare)
 
     async def _bundle_folder(self) -> Path:
         """Return where the bundle is; resolved, so that a link that is turned meanwhile does not mix two."""
@@ -256,6 +240,20 @@ def _protection(settings: Settings) -> Protection:
     if settings.tls_certificate is not None and settings.tls_key is not None:
         certificates = CertificateFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     return Protection(certificates, settings.access)
+
+
+def _log_ready(engine: ServedEngine, address: Address, catalogue: PolicyCatalogue, began: float) -> None:
+    log_event(
+        _logger,
+        logging.INFO,
+        "ready",
+        address=str(address),
+        policy_sets=catalogue.current.names(),
+        provider=engine.identity.provider,
+        prompt_variant=engine.identity.prompt_variant,
+        bundle=engine.identity.bundle_digest,
+        seconds=round(time.perf_counter() - began, 3),
+    )
 
 
 @contextmanager

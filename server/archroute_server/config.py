@@ -17,7 +17,7 @@ from archroute_server.telemetry.logging import LogFormat
 VARIABLE_PREFIX = "ARCHROUTE_"
 DEFAULT_ADDRESS = Address("127.0.0.1", 50051)
 # As `archroute_server.runtime.providers` has them, which imports ONNX Runtime.
-PROVIDER_NAMES = ("auto", "cpu", "cuda", "tensorrt")
+PROVIDER_NAMES = ("auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})

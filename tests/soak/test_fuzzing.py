@@ -27,7 +27,6 @@ JSON_TARGETS = [name for name in TARGETS if name.endswith((".json", ".jsonl"))]
 
 fuzzing = settings(
     max_examples=INPUTS,
-    deadline=None,
     database=None,
     suppress_health_check=[*HealthCheck],
 )

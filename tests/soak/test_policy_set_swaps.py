@@ -1,13 +1,9 @@
-"""Policy sets that change all the time under load: no answer mixes two revisions, and none is lost.
-
-A few changes by default; ARCHROUTE_SOAK_SWAPS sets another number, such as 6000 for a soak.
-"""
+"""Policy sets that change all the time under load: no answer mixes two revisions, and none is lost."""
 
 import asyncio
 import itertools
-import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +25,10 @@ from support.engine_calls import IDENTITY
 from support.numpy_model import NumpyModel
 from support.policy_files import policy_set, write_sets
 from support.rpc_calls import ask, new_server
+from support.soak import pick
 from support.tiny_encoder import special_token, tiny_encoder
 
-SWAPS = int(os.environ.get("ARCHROUTE_SOAK_SWAPS") or 8)
+SWAPS = pick(short=8, long=6_000)
 CALLERS = 4
 TEXTS = ("please write a test", "hello there", "what does this mean", "good morning")
 # So that answers come from the decision cache too, and what is not kept is evicted.
@@ -113,12 +110,14 @@ async def changing(tmp_path: Path) -> AsyncIterator[Changing]:
     await engine.close(grace=0)
 
 
-async def test_every_answer_is_of_one_revision_and_none_is_lost(changing: Changing) -> None:
+async def test_every_answer_is_of_one_revision_and_none_is_lost(
+    changing: Changing, record_property: Callable[[str, object], None]
+) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(changing.change())
         for caller in range(CALLERS):
             tasks.create_task(changing.call(caller))
     assert changing.answers["of-file"] > 0
     assert changing.answers["stored"] > 0
-    counts = f"{2 * SWAPS} changes under {CALLERS} callers: {dict(changing.answers)}, none lost or mixed"
-    print(counts)  # noqa: T201 - what a soak is for
+    record_property("changes", 2 * SWAPS)
+    record_property("answers, none lost or mixed", str(dict(changing.answers)))

@@ -1,13 +1,11 @@
-"""kill -9 while policy sets are being written: the store always opens with the last acknowledged set.
-
-A few rounds by default; ARCHROUTE_SOAK_KILLS sets another number, 200 for a soak.
-"""
+"""kill -9 while policy sets are being written: the store always opens with the last acknowledged set."""
 
 import os
 import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,8 +14,9 @@ import pytest
 from archroute_server.catalogue.durable_file import PREFIX
 from archroute_server.catalogue.store import PolicySetStore
 from support.policy_files import policy_set
+from support.soak import pick
 
-KILLS = int(os.environ.get("ARCHROUTE_SOAK_KILLS") or 5)
+KILLS = pick(short=5, long=200)
 SEED = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 10 * KILLS)]
@@ -29,6 +28,7 @@ import sys
 from pathlib import Path
 from archroute_server.catalogue.store import PolicySetStore
 from support.policy_files import policy_set
+from support.soak import pick
 
 store = PolicySetStore(Path(sys.argv[1]))
 number = int(sys.argv[2])
@@ -65,7 +65,9 @@ def acknowledged_before_the_kill(folder: Path, first: int, answers: int, seconds
     return max(int(line) for line in lines if line.endswith("\n"))
 
 
-def test_the_store_opens_with_the_last_acknowledged_set(tmp_path: Path) -> None:
+def test_the_store_opens_with_the_last_acknowledged_set(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     chance = random.Random(SEED)
     number, partial, unanswered = 0, 0, 0
     for _ in range(KILLS):
@@ -82,7 +84,6 @@ def test_the_store_opens_with_the_last_acknowledged_set(tmp_path: Path) -> None:
             assert store.sets.keys() <= {"the set", "another"}
         assert not any(path.name.startswith(PREFIX) for path in tmp_path.iterdir())
         number = last + 2
-    print(  # noqa: T201 - what a soak is for
-        f"{KILLS} kills: {number} sets written, {partial} kills in the middle of a file, "
-        f"{unanswered} between a write and its answer, none lost"
-    )
+    record_property("kills, and sets written", f"{KILLS}, {number}")
+    record_property("killed in the middle of a file", partial)
+    record_property("killed between a write and its answer", unanswered)

@@ -10,7 +10,7 @@ from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame
 from archroute_server.router.prompt import PromptVariant
 from archroute_server.router.tokenizer import Tokenizer
-from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.providers import choose_provider
 from archroute_server.runtime.session import Session
 
 
@@ -31,7 +31,7 @@ def export_bundle(checkpoint: Path, output: Path, precision: PrecisionName = "fp
 
 def open_session(bundle: Bundle) -> Session:
     """Load a bundle's graph on the CPU."""
-    provider = choose_provider("cpu", bundle.manifest.precision, available_providers())
+    provider = choose_provider("cpu", bundle.manifest.precision)
     return Session(bundle.graph, bundle.manifest.model, provider, threads=1)
 
 

@@ -8,6 +8,7 @@ whether a disk took all of an engine, and TensorRT-RTX writes when its session e
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from archroute_server.building.progress import Steps
@@ -21,7 +22,7 @@ from archroute_server.engine.self_test import SelfTestFailed, SelfTestReport
 from archroute_server.engine.shape_runs import profile_shapes, run_shape
 from archroute_server.runtime.engine_cache import EngineCache, rereading, seal
 from archroute_server.runtime.errors import RuntimeLoadError
-from archroute_server.runtime.providers import Provider, available_providers, choose_provider
+from archroute_server.runtime.providers import Provider, choose_provider
 
 
 class EnginesRefused(Exception):
@@ -51,7 +52,7 @@ def build_engines(
     and no others are kept. Raises the `BUILD_ERRORS`.
     """
     bundle = open_bundle(folder)
-    chosen = choose_provider(provider, bundle.manifest.precision, available_providers())
+    chosen = choose_provider(provider, bundle.manifest.precision)
     key = engine_key(bundle, chosen)
     if key is None:
         raise RuntimeLoadError(f"the {chosen.name} provider builds no engines: serve with it right away")
@@ -63,20 +64,20 @@ def build_engines(
     cache = EngineCache(engine_cache)
     if not force and (manifest := cache.find(key)) is not None:
         return BuiltEngines(cache.folder(key), manifest, found=True)
-    with cache.building(key) as partial:
-        _build(bundle, chosen, partial, steps)
-        with steps.step("testing them on the fixed prompts"), rereading(partial):
-            report = asyncio.run(_test(bundle, chosen, partial))
-        seal(partial, key, prompts=report.prompts, difference=report.difference, bound=report.bound)
+    with cache.building(key) as unfinished:
+        _build(bundle, chosen, unfinished, steps)
+        with steps.step("testing them on the fixed prompts"), rereading(unfinished):
+            report = asyncio.run(_test(bundle, chosen, unfinished))
+        seal(unfinished, key, prompts=report.prompts, difference=report.difference, bound=report.bound)
     manifest = cache.find(key)
     assert manifest is not None
     return BuiltEngines(cache.folder(key), manifest, found=False)
 
 
-def _build(bundle: Bundle, provider: Provider, partial: Path, steps: Steps) -> None:
-    """Have the provider write engines into `partial`; it is done when its session has ended."""
+def _build(bundle: Bundle, provider: Provider, folder: Path, steps: Steps) -> None:
+    """Have the provider write engines into `folder`; it is done when its session has ended."""
     with steps.step(f"building engines for {provider.name}, for minutes"):
-        model = load_model(bundle, provider, 0, partial)
+        model = load_model(bundle, provider, 0, folder)
     assert provider.engines is not None
     buckets, dimensions = provider.engines.buckets, bundle.manifest.model
     shapes = profile_shapes(buckets)
@@ -93,13 +94,15 @@ def _build(bundle: Bundle, provider: Provider, partial: Path, steps: Steps) -> N
             advance()
 
 
-async def _test(bundle: Bundle, provider: Provider, partial: Path) -> SelfTestReport:
+async def _test(bundle: Bundle, provider: Provider, folder: Path) -> SelfTestReport:
     """Ask the fixed prompts. Raises `EnginesRefused`, and what `make_engine` raises."""
     # Not more than half of the positions of a small model, which leaves the rest to the prompts.
     tree_tokens = min(Limits().tree_tokens, bundle.manifest.model.maximum_positions // 2)
     settings = EngineSettings(limits=Limits(tree_tokens=tree_tokens))
     try:
-        engine = make_engine(bundle, provider, settings, lambda: load_model(bundle, provider, 0, partial))
+        engine = make_engine(
+            bundle, provider.name, settings, partial(load_model, bundle, threads=0, engines=folder)
+        )
         try:
             report = await engine.run_self_test()
         finally:

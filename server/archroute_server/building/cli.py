@@ -9,7 +9,7 @@ from archroute.commands import Command, CommandError
 from archroute_server.config import VARIABLE_PREFIX
 
 # Those of `archroute_server.runtime.providers` that have engines. It imports ONNX Runtime.
-ENGINE_PROVIDERS = ("tensorrt",)
+ENGINE_PROVIDERS = ("tensorrt", "tensorrt-rtx")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,9 @@
 """Files that are there whole or not at all, whenever the process or the machine stops."""
 
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
+
+from archroute_server.router.whole_file import replacing
 
 PREFIX = ".writing-"
 """Begins the names of files that are not whole yet. After a crash they may be removed."""
@@ -19,17 +19,10 @@ def write_durably(path: Path, content: bytes) -> None:
     Without the first fsync, a file system may do the renaming before the writing, and keep a name without
     content.
     """
-    descriptor, partial = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).rename(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(partial).unlink()
-        raise
+    with replacing(path, PREFIX) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     sync_folder(path.parent)
 
 

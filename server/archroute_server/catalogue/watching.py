@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 
 from watchfiles import awatch
@@ -19,28 +19,17 @@ _QUIET_MILLISECONDS = 100
 _logger = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def following(path: Path | None, look: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Follow the policies files at `path`, if there are any, while the block runs; see `watch`."""
-    if path is None:
-        yield
-        return
-    watching = asyncio.create_task(watch(path, look))
-    try:
-        yield
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
 async def watch(
-    path: Path, look: Callable[[], Awaitable[object]], look_again: float = LOOK_AGAIN_SECONDS
+    path: Path | None, look: Callable[[], Awaitable[object]], look_again: float = LOOK_AGAIN_SECONDS
 ) -> None:
     """Call `look` whenever the policies file, or the folder of them, may have changed, until cancelled.
 
     The file system says so at once on most machines. Not all of them can: a network share, a folder that was
     itself replaced, a limit on watches. So `look` is called every `look_again` seconds as well.
+    Without a `path` there is nothing to watch, and it returns at once.
     """
+    if path is None:
+        return
     told = False
     while True:
         try:

@@ -1,5 +1,6 @@
 """From a bundle on disk to an engine that decides."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +18,16 @@ from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
+from archroute_server.runtime.diagnosis import make_ready
 from archroute_server.runtime.engine_cache import EngineCache
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.optimum_session import OptimumSession
-from archroute_server.runtime.providers import Provider, available_providers, choose_provider
+from archroute_server.runtime.provider_choice import load_on_provider
+from archroute_server.runtime.providers import AUTO, Provider, choose_provider
 from archroute_server.runtime.session import Session
+from archroute_server.telemetry.logging import log_event
+
+_logger = logging.getLogger(__name__)
 
 # A prompt's frame and instructions take most of this; what is left is for one short policy and a question.
 _LEAST_PROMPT_TOKENS = 512
@@ -62,11 +68,11 @@ def load_engine(
     """Open the bundle in `folder`, check every file of it, and load it on `provider`.
 
     `threads` is how many the model computes with, 0 for one on each physical core that the container's CPU
-    quota allows. Prompts are cut to
-    `max_prompt_tokens`, or to what the model's positions allow if that is less. What `limits` leave to the
-    provider, and the shapes that it runs best, are the provider's. `self_test` gives the engine the bundle's
-    fixed prompts, for `Engine.run_self_test`. A provider that runs engines finds those that were built in
-    `engine_cache`, or in the user's cache folder; see `EngineCache`.
+    quota allows. Prompts are cut to `max_prompt_tokens`, or to what the model's positions allow if that is
+    less. What `limits` leave to the provider, and the shapes that it runs best, are the provider's. Where
+    `auto` cannot have the provider that it prefers, the log and the engine's identity say so. `self_test`
+    gives the engine the bundle's fixed prompts, for `Engine.run_self_test`. A provider that runs engines
+    finds those that were built in `engine_cache`, or in the user's cache folder; see `EngineCache`.
 
     Raises `BundleError` for a bundle that is incomplete, altered or not understood, and `RuntimeLoadError`
     for a provider or graph that does not load, for limits that the model is too small for and for engines
@@ -74,18 +80,16 @@ def load_engine(
     exported.
     """
     bundle = open_bundle(folder)
-    chosen = choose_provider(provider, bundle.manifest.precision, available_providers())
     settings = EngineSettings(max_prompt_tokens, limits or Limits(), self_test)
-    return make_engine(
-        bundle, chosen, settings, lambda: _load_built(bundle, chosen, threads, EngineCache(engine_cache))
-    )
+    cache = EngineCache(engine_cache)
+    return make_engine(bundle, provider, settings, lambda chosen: _load_built(bundle, chosen, threads, cache))
 
 
 def engine_key(bundle: Bundle, provider: Provider) -> EngineKey | None:
     """Return what the engines of a bundle depend on; None for a provider that builds none.
 
-    Raises `RuntimeLoadError` for a graph that no engines can be built from, and where the GPU or the library
-    that builds engines is not found.
+    Raises `RuntimeLoadError` for a graph that no engines can be built from, and where the provider lacks
+    something.
     """
     if provider.engines is None:
         return None
@@ -96,6 +100,7 @@ def engine_key(bundle: Bundle, provider: Provider) -> EngineKey | None:
             f"has one of {manifest.exporter}: export the checkpoint without --exporter, or use --provider "
             "cuda"
         )
+    make_ready(provider)
     return provider.engines.key(provider.name, bundle.digest, manifest.model)
 
 
@@ -131,20 +136,19 @@ class EngineSettings:
 
 
 def make_engine(
-    bundle: Bundle, provider: Provider, settings: EngineSettings, load: Callable[[], Model]
+    bundle: Bundle, provider: str, settings: EngineSettings, load: Callable[[Provider], Model]
 ) -> Engine:
-    """Return an engine of a bundle, whose graph `load` loads on `provider` once everything else is right.
+    """Return an engine of a bundle, whose graph `load` loads once everything else is right.
 
     Raises what `load_engine` and `load` raise.
     """
     manifest = bundle.manifest
-    limits = _limits(settings.limits, provider)
     positions, of = manifest.model.maximum_positions, "this model has"
-    if provider.engines is not None and provider.engines.buckets.cached[-1] < positions:
+    engines = None if provider == AUTO else choose_provider(provider, manifest.precision).engines
+    if engines is not None and engines.buckets.cached[-1] < positions:
         # A pass is on top of at most all tokens of the prompt and its answers but one.
-        positions = provider.engines.buckets.cached[-1]
-        of = f"the engines of the {provider.name} provider have"
-    budget = prompt_budget(settings.max_prompt_tokens, limits.tree_tokens, positions, of)
+        positions, of = engines.buckets.cached[-1], f"the engines of the {provider} provider have"
+    budget = prompt_budget(settings.max_prompt_tokens, settings.limits.tree_tokens, positions, of)
     try:
         encoder = PromptEncoder(
             PromptVariant.load(manifest.prompt.variant),
@@ -157,12 +161,27 @@ def make_engine(
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{bundle.folder}: {error}; export the checkpoint again") from error
     fixed_prompts = _fixed_prompts(bundle, encoder) if settings.self_test else None
-    model = load()
+    loaded = load_on_provider(provider, manifest.precision, load)
+    if loaded.fallback is not None:
+        log_event(
+            _logger,
+            logging.WARNING,
+            "the model does not run on the preferred provider",
+            provider=loaded.provider.name,
+            preferred=loaded.fallback.preferred,
+            reason=loaded.fallback.reason,
+        )
     temperature = manifest.calibration.temperature if manifest.calibration else None
     identity = Identity(
-        bundle.digest, manifest.prompt.variant, provider.name, temperature, manifest.precision
+        bundle.digest,
+        manifest.prompt.variant,
+        loaded.provider.name,
+        temperature,
+        manifest.precision,
+        loaded.fallback.preferred if loaded.fallback else None,
     )
-    return Engine(model, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
+    limits = _limits(settings.limits, loaded.provider)
+    return Engine(loaded.session, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
 
 
 def _limits(limits: Limits, provider: Provider) -> Limits:

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 
 from archroute_server.telemetry.logging import log_event
 
@@ -13,21 +12,11 @@ Reload = Callable[[], Awaitable[object]]
 _logger = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def reloading(asked: asyncio.Event, reloads: Sequence[Reload]) -> AsyncIterator[None]:
-    """While the block runs, do all `reloads` in their order each time that `asked` is set.
+async def reload_when_asked(asked: asyncio.Event, reloads: Sequence[Reload]) -> None:
+    """Do all `reloads` in their order each time that `asked` is set, until cancelled.
 
-    What is asked for during a reload is done once more after it. The end of the block cuts a reload off.
+    What is asked for during a reload is done once more after it.
     """
-    task = asyncio.create_task(_obey(asked, reloads))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _obey(asked: asyncio.Event, reloads: Sequence[Reload]) -> None:
     while True:
         await asked.wait()
         asked.clear()

@@ -1,11 +1,13 @@
 """A real server on a real socket, in front of an engine without a model."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
 
 from archroute.v1.router_pb2_grpc import RouterServiceStub
+from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS
 from archroute_server.rpc.address import Address
 from support.fake_engine import FakeEngine
 from support.rpc_calls import Log, Served, logging_to_memory, new_server
@@ -30,3 +32,12 @@ def log() -> Iterator[Log]:
     """Log to memory, libraries too."""
     with logging_to_memory() as log:
         yield log
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Give the signals back that a server took which runs in the test's own process."""
+    handlers = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, RELOAD_SIGNAL)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from archroute_server.config import Settings
 from archroute_server.engine.engine import Engine
 from archroute_server.engine.limits import Limits
 from archroute_server.lifecycle import supervisor
-from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS
 from archroute_server.rpc.address import Address
 from support.engine_calls import IDENTITY
 from support.faulty_model import FaultyModel
@@ -39,14 +38,6 @@ policy_sets:
       - {name: code, description: Writing code.}
       - {name: review, description: Reading code.}
 """
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, RELOAD_SIGNAL)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from archroute_server.config import Settings
 from archroute_server.engine.errors import ModelFailed
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.engine.warm_up import WARM_UP_MESSAGES
-from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS, end_at_once
+from archroute_server.lifecycle.signals import STOP_SIGNALS, end_at_once
 from archroute_server.lifecycle.warm_up import ModelUnusable
 from archroute_server.router.errors import InvalidRequest, Violation
 from archroute_server.router.policy_file import PolicyFileError
@@ -45,14 +45,6 @@ policy_sets:
 """
 
 WARM_UP_TEXT = WARM_UP_MESSAGES[0].text
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, RELOAD_SIGNAL)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from archroute_server.bundle.bundle import read_manifest
 from archroute_server.config import Settings
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.self_test import SelfTestFailed
-from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS
+from archroute_server.lifecycle.signals import RELOAD_SIGNAL
 from archroute_server.rpc.address import Address
 from support.fake_engine import FakeEngine
 from support.manifests import turn, write_bundle
@@ -33,14 +33,6 @@ policy_sets:
     policies:
       - {name: code, description: Writing code.}
 """
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, RELOAD_SIGNAL)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @dataclass

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archroute_server.access.token_bucket import TokenBucket
@@ -23,7 +23,6 @@ def test_a_pause_fills_it_and_no_further() -> None:
     assert [bucket.take() > 0 for _ in range(3)] == [False, False, True]
 
 
-@settings(deadline=None)
 @given(
     rate=st.floats(0.01, 1000),
     size=st.integers(1, 50),
@@ -43,7 +42,6 @@ def test_no_more_is_given_than_the_size_and_the_rate_allow(
     assert given_out <= size + sum(pauses) * rate + 1e-3
 
 
-@settings(deadline=None)
 @given(rate=st.floats(0.01, 1000), size=st.integers(1, 50))
 def test_who_waits_as_long_as_told_is_served(rate: float, size: int) -> None:
     clock = FakeClock()

@@ -99,7 +99,7 @@ def test_what_the_model_says_is_an_error() -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=60)), max_size=12))
 def test_there_are_no_errors_exactly_for_what_is_a_policy_set(pairs: list[tuple[str, str]]) -> None:
     policies = tuple(Policy(name, description) for name, description in pairs)

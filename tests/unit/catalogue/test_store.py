@@ -126,7 +126,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_
     store: PolicySetStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, rename = os.fsync, Path.replace
 
     def traced_fsync(descriptor: int) -> None:
         what = Path(f"/proc/self/fd/{descriptor}").readlink()
@@ -138,7 +138,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_
         return rename(self, target)
 
     monkeypatch.setattr(durable_file.os, "fsync", traced_fsync)
-    monkeypatch.setattr(Path, "rename", traced_rename)
+    monkeypatch.setattr(Path, "replace", traced_rename)
     store.write(policy_set("a"))
     assert steps == ["fsync file", "rename", "fsync folder"]
     store.remove("a")
@@ -148,7 +148,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_
 texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=texts,
     policies=st.lists(st.builds(Policy, texts, texts, st.lists(texts, max_size=2).map(tuple)), min_size=1),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from archroute_server.catalogue import watching
-from archroute_server.catalogue.watching import following, watch
+from archroute_server.catalogue.watching import watch
+from archroute_server.lifecycle.background import background
 
 NEVER = 24 * 3600.0
 
@@ -85,28 +86,22 @@ async def test_an_edit_of_a_file_is_noticed(
     path = tmp_path / "policies.yaml"
     path.write_text(TEXT)
     edit, looks = way(path), Looks()
-    async with asyncio.timeout(90):
-        watching_it = asyncio.create_task(watch(path, looks.look, NEVER))
+    async with asyncio.timeout(90), background(watch(path, looks.look, NEVER)):
         await until_noticed(looks, edit)
-        watching_it.cancel()
-        await asyncio.gather(watching_it, return_exceptions=True)
 
 
 async def test_a_new_file_of_a_folder_is_noticed(tmp_path: Path) -> None:
     looks = Looks()
-    async with asyncio.timeout(90), following(tmp_path, looks.look):
+    async with asyncio.timeout(90), background(watch(tmp_path, looks.look)):
         await until_noticed(looks, lambda number: (tmp_path / f"{number}.yaml").write_text(TEXT))
 
 
 async def test_what_the_file_system_does_not_tell_is_found_all_the_same(tmp_path: Path) -> None:
     looks = Looks()
-    async with asyncio.timeout(90):
-        watching_it = asyncio.create_task(watch(tmp_path, looks.look, 0.02))
+    async with asyncio.timeout(90), background(watch(tmp_path, looks.look, 0.02)):
         for _ in range(3):
             await looks.looked.wait()
             looks.looked.clear()
-        watching_it.cancel()
-        await asyncio.gather(watching_it, return_exceptions=True)
 
 
 async def test_files_that_cannot_be_watched_are_looked_at(
@@ -118,19 +113,15 @@ async def test_files_that_cannot_be_watched_are_looked_at(
 
     monkeypatch.setattr(watching, "awatch", refuse)
     looks = Looks()
-    async with asyncio.timeout(90):
-        watching_it = asyncio.create_task(watch(tmp_path, looks.look, 0.01))
+    async with asyncio.timeout(90), background(watch(tmp_path, looks.look, 0.01)):
         for _ in range(3):
             await looks.looked.wait()
             looks.looked.clear()
-        watching_it.cancel()
-        await asyncio.gather(watching_it, return_exceptions=True)
     (warning,) = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert "looked at from time to time" in warning.message
 
 
 async def test_without_files_nothing_is_watched() -> None:
     looks = Looks()
-    async with following(None, looks.look):
-        assert len(asyncio.all_tasks()) == 1
+    await watch(None, looks.look)
     assert not looks.looked.is_set()

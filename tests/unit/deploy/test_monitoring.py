@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from archroute_server.lifecycle.reload import ReloadResult
 from archroute_server.metrics.http_server import MetricsServer
 from support.monitoring import (
     CONFIGURATION,
@@ -68,7 +69,7 @@ def test_every_label_value_that_is_selected_can_be_there(selector: tuple[str, st
     label, values = selector
     known = {
         "decided_by": {"model", "decision_cache", "fallback", "error"},
-        "result": {"hit", "miss", "ok", "failed"},
+        "result": {"hit", "miss", "ok", *(result.value for result in ReloadResult)},
         "code": {"INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "OK"},
         "job": {"archroute", ".+"},
         "instance": {".+"},

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archroute_server.engine.admission import Admission, Permit
@@ -171,7 +171,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps=STEPS, requests=st.integers(0, 5), tokens=st.integers(0, 500))
 def test_what_is_under_way_stays_within_the_bounds_and_returns_to_zero(
     steps: list[tuple[str, float]], requests: int, tokens: int

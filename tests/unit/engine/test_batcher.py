@@ -262,7 +262,7 @@ prompts = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     asked=st.lists(st.tuples(prompts, st.sampled_from(TRIES)), min_size=2, max_size=10),
     limits=st.builds(

@@ -66,7 +66,7 @@ def _plain_softmax(model: NumpyModel, tokens: Sequence[int], allowed: Sequence[i
     return (weights / weights.sum()).tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers=sequences, prompt=prompts, seed=st.integers(0, 2**16))
 def test_one_pass_equals_scoring_each_answer_by_itself(
     answers: list[tuple[int, ...]], prompt: list[int], seed: int
@@ -81,7 +81,7 @@ def test_one_pass_equals_scoring_each_answer_by_itself(
     assert math.fsum(map(math.exp, totals.values())) == pytest.approx(1, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers=sequences, prompt=prompts, seed=st.integers(0, 2**16))
 def test_one_pass_equals_the_greedy_loop(
     answers: list[tuple[int, ...]], prompt: list[int], seed: int
@@ -100,7 +100,7 @@ def test_one_pass_equals_the_greedy_loop(
     assert loop.tokens == sum(len(forward.token_ids) for forward in model.forwards)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     answers=sequences,
     prompt=prompts,

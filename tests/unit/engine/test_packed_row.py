@@ -34,7 +34,7 @@ def question(prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> Questio
     return Question(prompt, lay_out(AnswerTrie([f"a{index}" for index in range(len(answers))], answers)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     beginning=st.lists(tokens, max_size=10),
     asked=asked,

@@ -147,7 +147,7 @@ prompts = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(prompts=prompts, capacity=st.sampled_from([0, 40, 100, 400, 10_000]))
 def test_whatever_is_asked_the_answer_is_a_true_prefix_and_the_bound_holds(
     prompts: list[list[int]], capacity: int
@@ -222,7 +222,7 @@ def test_sets_that_begin_alike_are_counted_once_and_kept_apart() -> None:
     assert cache.statistics.kept_bytes == (50 + 20 + 30) * BYTES_A_TOKEN
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(prompts=prompts, count=st.integers(0, 4), capacity=st.sampled_from([0, 40, 100, 400]))
 def test_whatever_is_kept_the_bounds_hold_and_it_stays(
     prompts: list[list[int]], count: int, capacity: int

@@ -1,8 +1,7 @@
 import asyncio
 
-import pytest
-
-from archroute_server.lifecycle.reloading import reloading
+from archroute_server.lifecycle.background import background
+from archroute_server.lifecycle.reloading import reload_when_asked
 
 
 class Step:
@@ -25,7 +24,7 @@ class Step:
 async def test_every_step_is_done_in_its_order_whatever_the_others_do() -> None:
     asked = asyncio.Event()
     first, second = Step(ValueError("unforeseen")), Step()
-    async with reloading(asked, (first.run, second.run)):
+    async with background(reload_when_asked(asked, (first.run, second.run))):
         asked.set()
         await first.begun.get()
         assert second.begun.empty()
@@ -37,7 +36,7 @@ async def test_every_step_is_done_in_its_order_whatever_the_others_do() -> None:
 async def test_what_is_asked_for_meanwhile_is_done_once_more() -> None:
     asked = asyncio.Event()
     step = Step()
-    async with reloading(asked, (step.run,)):
+    async with background(reload_when_asked(asked, (step.run,))):
         asked.set()
         await step.begun.get()
         # Twice during the first reload is once after it.
@@ -55,15 +54,9 @@ async def test_what_is_asked_for_meanwhile_is_done_once_more() -> None:
 async def test_the_end_cuts_a_reload_off() -> None:
     asked = asyncio.Event()
     step = Step()
-    async with reloading(asked, (step.run,)):
+    async with background(reload_when_asked(asked, (step.run,))):
         asked.set()
         await step.begun.get()
     step.may_end.release()
     await asyncio.sleep(0)
     assert step.ended == 0
-
-
-async def test_an_error_of_the_block_is_the_blocks() -> None:
-    with pytest.raises(KeyError):
-        async with reloading(asyncio.Event(), ()):
-            raise KeyError

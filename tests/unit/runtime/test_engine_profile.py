@@ -131,3 +131,5 @@ def test_engines_are_built_for_the_shapes_that_the_provider_runs_in() -> None:
     for provider in building:
         assert provider.engines is not None
         assert provider.engines.buckets == provider.shape_buckets
+        # Nobody who names no provider shall have to build anything first.
+        assert not provider.automatic

@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from peers.answer_paths import AnswerPaths, as_gbnf, as_regex, common_prefix
@@ -14,7 +14,6 @@ def tokenize(text: str) -> list[int]:
     return [ord(character) + 1 for character in text]
 
 
-@settings(deadline=None)
 @given(NAMES)
 def test_following_what_is_allowed_writes_the_answers_and_nothing_else(answers: list[str]) -> None:
     paths = AnswerPaths(answers, tokenize, END)
@@ -35,7 +34,6 @@ def test_what_no_answer_begins_with_is_refused() -> None:
         AnswerPaths(["ab"], tokenize, END).allowed(tokenize("b"))
 
 
-@settings(deadline=None)
 @given(NAMES, st.text(max_size=8))
 def test_the_regular_expression_matches_the_answers_alone(answers: list[str], other: str) -> None:
     pattern = re.compile(as_regex(answers), re.DOTALL)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from peers.figures import Latency, percentile, same_choice
@@ -8,7 +8,6 @@ from peers.figures import Latency, percentile, same_choice
 SECONDS = st.lists(st.floats(0, 1000), min_size=1, max_size=50)
 
 
-@settings(deadline=None)
 @given(SECONDS, st.floats(0, 1))
 def test_percentiles_are_those_of_numpy(seconds: list[float], share: float) -> None:
     assert percentile(seconds, share) == pytest.approx(float(np.percentile(seconds, 100 * share)))

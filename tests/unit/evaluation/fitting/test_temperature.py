@@ -54,7 +54,7 @@ def test_a_known_temperature_is_found_again() -> None:
     assert fit_temperature(ChoiceTable(examples)).temperature == pytest.approx(2.5, rel=0.05)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.lists(st.floats(-20, 0), min_size=2, max_size=4), st.integers(0, 1)),

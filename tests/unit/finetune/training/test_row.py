@@ -71,7 +71,7 @@ examples_strategy = st.lists(
 
 
 @given(examples=examples_strategy, requests_per_row=st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_example_is_there_once_with_the_tokens_and_choices_it_has_alone(
     encoder: PromptEncoder, examples: list[Example], requests_per_row: int
 ) -> None:
