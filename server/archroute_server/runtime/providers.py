@@ -16,7 +16,8 @@ class Provider:
 
     `precisions` are those that it runs well; `install` says how to get it. So many `batch_requests` are worth
     deciding in one forward pass; a CPU is busy with one. Cached and new tokens together are padded to a
-    multiple of `shape_bucket`, for which attention has its fastest kernels.
+    multiple of `shape_bucket`, for which attention has its fastest kernels. With `graph_capture` a pass
+    of a shape that came before is replayed as a whole, instead of being launched kernel by kernel.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Provider:
     install: str
     batch_requests: int = 1
     shape_bucket: int = 1
+    graph_capture: bool = False
 
 
 # In the order in which `auto` prefers them.
