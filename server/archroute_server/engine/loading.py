@@ -5,6 +5,7 @@ from pathlib import Path
 
 from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.bundle.errors import BundleError
+from archroute_server.bundle.manifest import Manifest
 from archroute_server.engine.engine import Engine
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
@@ -14,9 +15,10 @@ from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
+from archroute_server.runtime.device_session import DeviceSession
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.optimum_session import OptimumSession
-from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.providers import Provider, available_providers, choose_provider
 from archroute_server.runtime.session import Session
 
 # A prompt's frame and instructions take most of this; what is left is for one short policy and a question.
@@ -70,7 +72,8 @@ def load_engine(
     limits = replace(
         limits,
         batch_requests=limits.batch_requests or chosen.batch_requests,
-        shape_bucket=chosen.shape_bucket,
+        # A session on a device pads by itself, to its buckets.
+        shape_bucket=chosen.shape_bucket if chosen.device == "cpu" else 1,
     )
     budget = prompt_budget(max_prompt_tokens, limits.tree_tokens, manifest.model.maximum_positions)
     try:
@@ -85,11 +88,18 @@ def load_engine(
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
     fixed_prompts = _fixed_prompts(bundle, encoder) if self_test else None
-    load = OptimumSession if manifest.exporter == "optimum" else Session
-    session = load(bundle.graph, manifest.model, chosen, threads)
+    session = _session_class(manifest, chosen)(bundle.graph, manifest.model, chosen, threads)
     temperature = manifest.calibration.temperature if manifest.calibration else None
     identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature, manifest.precision)
     return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
+
+
+def _session_class(
+    manifest: Manifest, provider: Provider
+) -> type[OptimumSession] | type[DeviceSession] | type[Session]:
+    if manifest.exporter == "optimum":
+        return OptimumSession
+    return Session if provider.device == "cpu" else DeviceSession
 
 
 def _fixed_prompts(bundle: Bundle, encoder: PromptEncoder) -> SelfTest | None:

@@ -1,6 +1,8 @@
 """Loading a graph into ONNX Runtime."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import onnxruntime as ort
 
@@ -9,17 +11,22 @@ from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.providers import Provider
 
 
-def load_graph(graph: Path, provider: Provider, threads: int) -> ort.InferenceSession:
+def load_graph(
+    graph: Path, provider: Provider, threads: int, options: Mapping[str, str] = MappingProxyType({})
+) -> ort.InferenceSession:
     """Load `graph` on `provider`, with `threads` threads.
 
     0 is one for each physical core, or as many as the container's CPU quota pays for if that is less.
+    `options` are the provider's own, by ONNX Runtime's names.
 
     Raises `RuntimeLoadError` if ONNX Runtime refuses it, or would run it on another provider.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or threads_in_quota()
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = threads or threads_in_quota()
     try:
-        session = ort.InferenceSession(graph, options, providers=[provider.onnxruntime_name])
+        session = ort.InferenceSession(
+            graph, session_options, providers=[(provider.onnxruntime_name, dict(options))]
+        )
     except Exception as error:
         raise RuntimeLoadError(f"ONNX Runtime cannot load {graph}: {error}") from error
     loaded = session.get_providers()

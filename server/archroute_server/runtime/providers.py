@@ -6,8 +6,19 @@ from dataclasses import dataclass
 import onnxruntime as ort
 
 from archroute_server.runtime.errors import RuntimeLoadError
+from archroute_server.runtime.shape_buckets import ShapeBuckets
 
 AUTO = "auto"
+
+# For --max-prompt-tokens 4096 with --tree-tokens 1024 behind it, and for --batch-tokens 2048, of which each
+# can be a row. Coarse where a size costs little: of the work on the 1.5B shape, rows and candidates are less
+# than a hundredth, and cached tokens cost attention alone.
+GPU_BUCKETS = ShapeBuckets(
+    cached=(0, 256, 512, 1024, 2048, 3072, 4096, 5120),
+    new=(32, 64, 128, 256, 512, 1024, 2048),
+    rows=(16, 128, 2048),
+    candidates=(32, 256, 2048),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,12 @@ class Provider:
     install: str
     batch_requests: int = 1
     shape_bucket: int = 1
+    device: str = "cpu"
+    """ONNX Runtime's name of the device whose memory holds the KV cache."""
+    shape_buckets: ShapeBuckets | None = None
+    """The shapes that forward passes are padded to; see `DeviceSession`."""
+    graph_capture: bool = False
+    """Whether forward passes of these shapes are captured as CUDA graphs."""
 
 
 # In the order in which `auto` prefers them.
@@ -36,6 +53,8 @@ PROVIDERS: tuple[Provider, ...] = (
         "pip install 'archroute[gpu]' and the TensorRT 10 libraries, on a machine with an NVIDIA GPU",
         batch_requests=16,
         shape_bucket=8,
+        device="cuda",
+        shape_buckets=GPU_BUCKETS,
     ),
     Provider(
         "cuda",
@@ -44,6 +63,9 @@ PROVIDERS: tuple[Provider, ...] = (
         "pip install 'archroute[gpu]', on a machine with an NVIDIA GPU",
         batch_requests=16,
         shape_bucket=8,
+        device="cuda",
+        shape_buckets=GPU_BUCKETS,
+        graph_capture=True,
     ),
     Provider(
         "cpu",
