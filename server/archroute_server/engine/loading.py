@@ -5,7 +5,6 @@ from pathlib import Path
 
 from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.bundle.errors import BundleError
-from archroute_server.bundle.manifest import Manifest
 from archroute_server.engine.engine import Engine
 from archroute_server.engine.identity import Identity
 from archroute_server.engine.limits import Limits
@@ -88,16 +87,17 @@ def load_engine(
     except (ChatFrameError, TokenizerError) as error:
         raise BundleError(f"{folder}: {error}; export the checkpoint again") from error
     fixed_prompts = _fixed_prompts(bundle, encoder) if self_test else None
-    session = _session_class(manifest, chosen)(bundle.graph, manifest.model, chosen, threads)
+    session = session_class(manifest.exporter, chosen)(bundle.graph, manifest.model, chosen, threads)
     temperature = manifest.calibration.temperature if manifest.calibration else None
     identity = Identity(bundle.digest, manifest.prompt.variant, chosen.name, temperature, manifest.precision)
     return Engine(session, encoder, manifest.prompt.end_of_turn, identity, limits, fixed_prompts)
 
 
-def _session_class(
-    manifest: Manifest, provider: Provider
+def session_class(
+    exporter: str, provider: Provider
 ) -> type[OptimumSession] | type[DeviceSession] | type[Session]:
-    if manifest.exporter == "optimum":
+    """Return what runs a graph of that exporter, with the KV cache where the provider has it."""
+    if exporter == "optimum":
         return OptimumSession
     return Session if provider.device == "cpu" else DeviceSession
 

@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import onnxruntime as ort
 
 from archroute_server.bundle.manifest import ModelDimensions
@@ -17,7 +16,7 @@ from archroute_server.runtime.device_cache import DeviceCache, Lease
 from archroute_server.runtime.device_memory import DeviceMemory, TokenBlock
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.forward import Floats, Forward
-from archroute_server.runtime.inference_session import load_graph
+from archroute_server.runtime.inference_session import graph_float_type, load_graph
 from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.providers import Provider
 from archroute_server.runtime.shape_buckets import Shape
@@ -58,14 +57,12 @@ class DeviceSession:
         self.provider = provider
         self.dimensions = dimensions
         self._session, self._capturing = _load(graph, provider, threads, options)
-        types = {node.name: node.type for node in self._session.get_inputs()}
-        half = types["attention_bias"] == "tensor(float16)"
         self._memory = DeviceMemory(
             provider.device,
             2 * dimensions.layers,
             dimensions.key_value_heads,
             dimensions.head_size,
-            np.dtype(np.float16 if half else np.float32),
+            graph_float_type(self._session),
         )
         self._copies = CacheCopies(self._memory)
         self._buckets = provider.shape_buckets

@@ -9,7 +9,7 @@ import onnxruntime as ort
 from archroute_server.bundle.manifest import ModelDimensions
 from archroute_server.runtime.forward import Floats, Forward, hidden_score
 from archroute_server.runtime.host_cache import Array, HostCache
-from archroute_server.runtime.inference_session import load_graph
+from archroute_server.runtime.inference_session import graph_float_type, load_graph
 from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.providers import Provider
 
@@ -27,9 +27,7 @@ class Session:
         self._session = load_graph(graph, provider, threads)
         self.provider = provider
         self.dimensions = dimensions
-        types = {node.name: node.type for node in self._session.get_inputs()}
-        half = types["attention_bias"] == "tensor(float16)"
-        self._float_type = np.dtype(np.float16 if half else np.float32)
+        self._float_type = graph_float_type(self._session)
         self._hidden = hidden_score(self._float_type)
         self._binding = self._session.io_binding()
 

@@ -1,6 +1,5 @@
 """What the table of providers says of devices goes with what sessions make of it."""
 
-
 import pytest
 
 from archroute_server.runtime.providers import PROVIDERS, Provider
