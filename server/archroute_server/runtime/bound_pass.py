@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import onnxruntime as ort
 
+from archroute_server.runtime.attention_bias import AttentionBias
 from archroute_server.runtime.device_memory import DEVICE_ID, DeviceMemory, TokenBlock
-from archroute_server.runtime.forward import Floats, Forward, hidden_score
+from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.shape_buckets import Shape
 
 
@@ -27,10 +28,11 @@ class BoundPass:
     A hidden column gets the finite minus-infinity of the float type, so that no row is all but NaN. Padded
     rows are never selected, and padded columns of the logits are cut off.
 
-    The inputs are written in memory of this process that is kept, and go to the device in two copies. It is
-    not pinned: ONNX Runtime's Python allocates such memory only for providers that were registered as a
-    library (`OrtValue.ortvalue_from_shape_and_type`, `memory_info`), which the CUDA provider of
-    onnxruntime-gpu 1.31 is not.
+    The inputs are written in memory of this process that is kept, and go to the device in two copies. They
+    are bound once, so that the graph has to read them on the device: ONNX Runtime copies an input that is
+    read elsewhere when it is bound. The memory of this process is not pinned: ONNX Runtime's Python allocates
+    such memory only for providers that were registered as a library (`memory_info` of
+    `OrtValue.ortvalue_from_shape_and_type`), which the CUDA provider of onnxruntime-gpu 1.31 is not.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class BoundPass:
         shape: Shape,
         past: TokenBlock,
         present: TokenBlock,
+        bias: AttentionBias,
         graph_id: int | None = None,
     ) -> None:
         """Bind a pass that reads `past`, of the shape's cached tokens, and writes `present`, of all.
@@ -52,7 +55,6 @@ class BoundPass:
         self.shape = shape
         self.past = past
         self.present = present
-        total = shape.cached + shape.new
         # Lengths of what stands side by side in the array of integers.
         lengths = {
             "input_ids": shape.new,
@@ -63,25 +65,22 @@ class BoundPass:
         stops = dict(zip(lengths, np.cumsum(list(lengths.values())).tolist(), strict=True))
         self._places = {name: slice(stop - lengths[name], stop) for name, stop in stops.items()}
         self._integers = np.zeros(sum(lengths.values()), np.int64)
-        self._bias = np.empty((1, 1, shape.new, total), memory.float_type)
-        self._hidden = hidden_score(memory.float_type)
+        self._bias = bias
         self._device_integers = memory.array(self._integers.shape, np.int64)
-        self._device_bias = memory.array(self._bias.shape, memory.float_type.type)
         self._device_logits = memory.array((shape.rows, shape.candidates), np.float32)
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", "-1" if graph_id is None else str(graph_id))
         self._binding = self._bind(memory)
 
-    def run(self, forward: Forward, cached: int) -> Floats:
-        """Run a pass on top of `cached` tokens, which end where `past` ends; return its logits `[M, C]`."""
-        self._write(forward, cached)
+    def run(self, forward: Forward) -> Floats:
+        """Run a pass whose cached tokens end where `past` ends; return its logits `[M, C]`."""
+        self._write(forward)
         self._session.run_with_iobinding(self._binding, self._options)
         logits: Floats = self._device_logits.numpy()
         # A copy, because on the CPU it is the memory that the next pass writes into.
         return logits[: len(forward.select), : len(forward.candidates)].copy()
 
-    def _write(self, forward: Forward, cached: int) -> None:
-        new, left = len(forward.token_ids), self.shape.cached - cached
+    def _write(self, forward: Forward) -> None:
         self._integers.fill(0)
         for name, values in (
             ("input_ids", forward.token_ids),
@@ -90,13 +89,8 @@ class BoundPass:
             ("candidates", forward.candidates),
         ):
             self._integers[self._places[name]][: len(values)] = values
-        bias = self._bias[0, 0]
-        bias.fill(self._hidden)
-        np.copyto(bias[:new, left : left + cached + new], 0, where=forward.visible)
-        padding = np.arange(new, self.shape.new)
-        bias[padding, self.shape.cached + padding] = 0
         self._device_integers.update_inplace(self._integers)
-        self._device_bias.update_inplace(self._bias)
+        self._bias.write(forward.visible)
 
     def _bind(self, memory: DeviceMemory) -> ort.IOBinding:
         binding = self._session.io_binding()
@@ -107,7 +101,7 @@ class BoundPass:
             sizes = [1, length] if name.endswith("_ids") else [length]
             start = address + place.start * self._integers.itemsize
             binding.bind_input(name, device, DEVICE_ID, np.int64, sizes, start)
-        binding.bind_ortvalue_input("attention_bias", self._device_bias)
+        binding.bind_ortvalue_input("attention_bias", self._bias.device)
         binding.bind_ortvalue_output("logits", self._device_logits)
         for bind, side, block in (
             (binding.bind_input, "past", self.past),

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import onnxruntime as ort
 
 from archroute_server.bundle.manifest import ModelDimensions
+from archroute_server.runtime.attention_bias import AttentionBias
 from archroute_server.runtime.bound_pass import BoundPass
 from archroute_server.runtime.cache_copies import CacheCopies
 from archroute_server.runtime.device_cache import DeviceCache, Lease
@@ -33,9 +34,10 @@ class DeviceSession:
     """Runs forward passes, one at a time, as `Session` does, with the KV cache in the device's memory.
 
     A pass that fits one of the provider's `shape_buckets` is padded to it and runs in memory that is kept
-    for it. All buckets share the memory of keys and values, which is as large as the largest takes. Where
-    the provider captures CUDA graphs, a bucket is captured the first time that it is used, for which ONNX
-    Runtime runs the pass several times, and replayed from then on.
+    for it. All buckets share the memory of keys and values, which is as large as the largest takes, and those
+    of as many tokens share the attention bias. Where the provider captures CUDA graphs, a bucket is captured
+    the first time that it is used, for which ONNX Runtime runs the pass several times, and replayed from then
+    on.
 
     A pass that fits none costs what these save: it is bound to memory of its own, each time, and never
     captured. Cached and new tokens are then padded to a multiple of the provider's `shape_bucket`.
@@ -67,6 +69,7 @@ class DeviceSession:
         self._copies = CacheCopies(self._memory)
         self._buckets = provider.shape_buckets
         self._kept: dict[Shape, BoundPass] = {}
+        self._biases: dict[tuple[int, int], AttentionBias] = {}
         self._lease = Lease()
         if self._buckets is not None:
             cached, new = self._buckets.cached, self._buckets.new
@@ -93,8 +96,9 @@ class DeviceSession:
         total = shape.cached + shape.new
         padded = replace(shape, new=shape.new + -total % self.provider.shape_bucket)
         present = self._memory.block(padded.cached + padded.new)
-        bound = BoundPass(self._session, self._memory, padded, past.whole_block(), present)
-        logits = bound.run(forward, past.tokens)
+        bias = AttentionBias(self._memory, padded.cached, padded.new)
+        bound = BoundPass(self._session, self._memory, padded, past.whole_block(), present, bias)
+        logits = bound.run(forward)
         return logits, DeviceCache(self._memory, self._copies, present, 0, total)
 
     def _run_kept(self, bucket: Shape, forward: Forward, past: DeviceCache) -> tuple[Floats, DeviceCache]:
@@ -105,13 +109,13 @@ class DeviceSession:
         self._copies.concatenate_into(bound.past, [padding, past.whole_block()])
         self._lease.ended = True
         try:
-            logits = bound.run(forward, past.tokens)
+            logits = bound.run(forward)
         except Exception as error:
             if not self._capturing:
                 raise
             self._give_up_capturing(error)
             bound = self._keep(bucket)
-            logits = bound.run(forward, past.tokens)
+            logits = bound.run(forward)
         self._lease = Lease()
         total = past.tokens + len(forward.token_ids)
         return logits, DeviceCache(self._memory, self._copies, bound.present, left, total, self._lease)
@@ -121,7 +125,11 @@ class DeviceSession:
         present = TokenBlock(self._present.memory, bucket.cached + bucket.new)
         # ONNX Runtime keeps 0 for itself.
         graph_id = len(self._kept) + 1 if self._capturing else None
-        bound = BoundPass(self._session, self._memory, bucket, past, present, graph_id)
+        # The largest of the inputs by far, and the same whatever is read of the pass.
+        tokens = (bucket.cached, bucket.new)
+        if tokens not in self._biases:
+            self._biases[tokens] = AttentionBias(self._memory, *tokens)
+        bound = BoundPass(self._session, self._memory, bucket, past, present, self._biases[tokens], graph_id)
         self._kept[bucket] = bound
         return bound
 

@@ -85,6 +85,23 @@ def test_padding_changes_no_answer(
         np.testing.assert_allclose(keys_and_values(cache), keys_and_values(expected[1]), atol=1e-4)
 
 
+@pytest.mark.parametrize("cached", [0, 3, 16, 40])
+@pytest.mark.parametrize("new", [1, 8, 21, 100])
+def test_tokens_are_together_a_multiple_of_eight(
+    padded: DeviceSession, unpadded: DeviceSession, cached: int, new: int
+) -> None:
+    """For which attention has its fast kernels on a GPU."""
+    tokens = np.random.default_rng(new).integers(0, VOCABULARY_SIZE, cached + new).tolist()
+    for session in (padded, unpadded):
+        past = session.empty_cache()
+        if cached:
+            past = session.run(causal(tokens[:cached], [0], select=[]), past)[1].slice(0, cached)
+        _, cache = session.run(causal(tokens[cached:], [0], past=cached), past)
+        assert isinstance(cache, DeviceCache)
+        assert cache.tokens == cached + new
+        assert cache.block.tokens % 8 == 0
+
+
 def run_on(
     session: Session | DeviceSession, cached: Sequence[int], forward: Forward
 ) -> tuple[np.ndarray, KeyValueCache]:
