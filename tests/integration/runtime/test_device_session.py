@@ -49,7 +49,7 @@ def host(bundle: Bundle) -> Session:
 
 @pytest.fixture(scope="module")
 def padded(bundle: Bundle) -> DeviceSession:
-    return open_device_session(bundle, shape_buckets=BUCKETS)
+    return open_device_session(bundle, shape_buckets=BUCKETS, shape_bucket=8)
 
 
 @pytest.fixture(scope="module")
