@@ -18,6 +18,7 @@ from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
+from archroute_server.runtime.device_session import DeviceSession
 from archroute_server.runtime.diagnosis import make_ready
 from archroute_server.runtime.engine_cache import EngineCache
 from archroute_server.runtime.errors import RuntimeLoadError
@@ -115,7 +116,12 @@ def load_model(bundle: Bundle, provider: Provider, threads: int, engines: Path |
     options: dict[str, str] = {}
     if provider.engines is not None and engines is not None:
         options = provider.engines.options(model, engines)
-    return Session(bundle.graph, model, provider, threads, options)
+    return session_class(provider)(bundle.graph, model, provider, threads, options)
+
+
+def session_class(provider: Provider) -> type[DeviceSession] | type[Session]:
+    """Return what runs archroute's own graphs, with the KV cache where the provider has it."""
+    return Session if provider.device == "cpu" else DeviceSession
 
 
 def _load_built(bundle: Bundle, provider: Provider, threads: int, cache: EngineCache) -> Model:
@@ -189,7 +195,8 @@ def _limits(limits: Limits, provider: Provider) -> Limits:
     limits = replace(
         limits,
         batch_requests=limits.batch_requests or provider.batch_requests,
-        shape_bucket=provider.shape_bucket,
+        # A session on a device pads by itself, to its buckets.
+        shape_bucket=provider.shape_bucket if provider.device == "cpu" else 1,
     )
     if provider.engines is None:
         return limits

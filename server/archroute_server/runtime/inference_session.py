@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import onnxruntime as ort
 
 from archroute_server.runtime.cpu_quota import threads_in_quota
 from archroute_server.runtime.diagnosis import make_ready
 from archroute_server.runtime.errors import RuntimeLoadError
+from archroute_server.runtime.forward import FloatType
 from archroute_server.runtime.plugin import plugin_devices
 from archroute_server.runtime.providers import Provider
 
@@ -51,3 +53,9 @@ def load_graph(
             "what it says of it is on standard error. Or use --provider cpu"
         )
     return session
+
+
+def graph_float_type(session: ort.InferenceSession) -> FloatType:
+    """Return the float type of a graph's attention bias and KV cache."""
+    types = {node.name: node.type for node in session.get_inputs()}
+    return np.dtype(np.float16) if types["attention_bias"] == "tensor(float16)" else np.dtype(np.float32)
