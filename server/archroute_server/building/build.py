@@ -76,7 +76,7 @@ def build_engines(
 
 def _build(bundle: Bundle, provider: Provider, folder: Path, steps: Steps) -> None:
     """Have the provider write engines into `folder`; it is done when its session has ended."""
-    with steps.step(f"building engines for {provider.name}, for minutes"):
+    with steps.step(f"building engines for {provider.name}"):
         model = load_model(bundle, provider, 0, folder)
     assert provider.engines is not None
     buckets, dimensions = provider.engines.buckets, bundle.manifest.model
