@@ -1,0 +1,56 @@
+"""The phases of a run, in their order: what each needs, and how long it may take."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from archroute_server.runtime.providers import PROVIDERS
+from gpu_run.packages import TORCH, TRANSFORMERS, Package
+from gpu_run.plan import Plan
+from gpu_run.variants import PACKED, other_providers, variants
+
+BUNDLE = "bundle"
+CEILINGS = "ceilings"
+REFERENCE = "reference"
+ENGINE = "engine"
+PEER = "peer"
+ATTENTION = "attention"
+
+_ENGINE_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One process: a `kind`, and its `arguments`. It is stopped after `seconds`."""
+
+    kind: str
+    arguments: tuple[str, ...] = ()
+    seconds: float = 60.0
+    needs: tuple[Package, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What its results are kept under."""
+        return "-".join((self.kind, *self.arguments)).replace(" ", "-")
+
+    @property
+    def title(self) -> str:
+        """What a reader sees."""
+        return ", ".join((self.kind, *self.arguments))
+
+
+def phases(plan: Plan) -> Iterator[Phase]:
+    """Give all phases: what others build on first, then what matters most."""
+    yield Phase(BUNDLE, seconds=300)
+    yield Phase(CEILINGS, seconds=45, needs=(TORCH,))
+    yield Phase(REFERENCE, seconds=60, needs=(TORCH, TRANSFORMERS))
+    yield Phase(ENGINE, (plan.device, PACKED.name), _ENGINE_SECONDS)
+    yield Phase(PEER, ("eager",), needs=(TORCH, TRANSFORMERS))
+    yield Phase(ATTENTION, seconds=45)
+    others = other_providers(plan.device)
+    yield from (Phase(ENGINE, (name, PACKED.name), _ENGINE_SECONDS) for name in others)
+    yield Phase(PEER, ("compiled",), 90, (TORCH, TRANSFORMERS))
+    by_name = {provider.name: provider for provider in PROVIDERS}
+    for name in (plan.device, *others):
+        for variant in variants(by_name[name]):
+            if variant is not PACKED:
+                yield Phase(ENGINE, (name, variant.name), _ENGINE_SECONDS)
