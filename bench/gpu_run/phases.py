@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from archroute_server.runtime.providers import PROVIDERS
 from gpu_run.packages import TORCH, TRANSFORMERS, Package
 from gpu_run.plan import Plan
-from gpu_run.variants import PACKED, other_providers, variants
+from gpu_run.variants import other_providers, variants
 
 BUNDLE = "bundle"
 CEILINGS = "ceilings"
@@ -43,14 +43,19 @@ def phases(plan: Plan) -> Iterator[Phase]:
     yield Phase(BUNDLE, seconds=300)
     yield Phase(CEILINGS, seconds=45, needs=(TORCH,))
     yield Phase(REFERENCE, seconds=60, needs=(TORCH, TRANSFORMERS))
-    yield Phase(ENGINE, (plan.device, PACKED.name), _ENGINE_SECONDS)
+    own, *others = _engines(plan)
+    packed, *compared = own
+    yield packed
     yield Phase(PEER, ("eager",), needs=(TORCH, TRANSFORMERS))
     yield Phase(ATTENTION, seconds=45)
-    others = other_providers(plan.device)
-    yield from (Phase(ENGINE, (name, PACKED.name), _ENGINE_SECONDS) for name in others)
+    yield from compared
     yield Phase(PEER, ("compiled",), 90, (TORCH, TRANSFORMERS))
+    for engines in others:
+        yield from engines
+
+
+def _engines(plan: Plan) -> Iterator[list[Phase]]:
+    """Give the phases of each provider, the device's own first, each with its packed variant first."""
     by_name = {provider.name: provider for provider in PROVIDERS}
-    for name in (plan.device, *others):
-        for variant in variants(by_name[name]):
-            if variant is not PACKED:
-                yield Phase(ENGINE, (name, variant.name), _ENGINE_SECONDS)
+    for name in (plan.device, *other_providers(plan.device)):
+        yield [Phase(ENGINE, (name, variant.name), _ENGINE_SECONDS) for variant in variants(by_name[name])]

@@ -18,9 +18,8 @@ class Variant:
     graph_capture: bool = True
 
 
-PACKED = Variant("packed")
 _ALL = (
-    PACKED,
+    Variant("packed"),
     Variant("one by one", packed=False),
     Variant("without graph capture", graph_capture=False),
 )
