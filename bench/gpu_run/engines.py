@@ -12,7 +12,7 @@ from archroute_server.engine.loading import load_engine
 from archroute_server.engine.self_test import SelfTestFailed
 from gpu_run.loop import Asker, Round
 from gpu_run.parity import compare
-from gpu_run.plan import BUNDLE, REQUESTS, Case, Plan
+from gpu_run.plan import BUNDLE, ENGINES, REQUESTS, Case, Plan
 from gpu_run.requests import policies
 from gpu_run.trace import device_work
 from gpu_run.variants import Variant, forbid_graph_capture
@@ -78,6 +78,7 @@ class _Measuring:
                 prefix_cache_bytes=self._plan.prefix_cache_bytes(),
             ),
             self_test=True,
+            engine_cache=self._results.folder / ENGINES,
         )
         self._found["load_seconds"] = time.perf_counter() - start
         self._found["provider"] = engine.identity.provider

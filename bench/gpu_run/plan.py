@@ -12,6 +12,7 @@ SEED = 0
 # What one phase leaves for others, beside its results.
 CHECKPOINT = "checkpoint"
 BUNDLE = "bundle"
+ENGINES = "engines"
 REQUESTS = "requests"
 """The name of the result that holds the requests of every case."""
 

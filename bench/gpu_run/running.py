@@ -24,7 +24,7 @@ SOURCES = tuple(str(_ROOT / name) for name in ("client", "server", "export", "be
 _LEAST_SECONDS = 15.0
 _LONGEST_REASON = 600
 
-_NEED_BUNDLE = (phases.REFERENCE, phases.ENGINE, phases.PEER)
+_NEED_BUNDLE = (phases.REFERENCE, phases.BUILD, phases.ENGINE, phases.PEER)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Outcome:
     ended: str
     seconds: float
     reason: str = ""
+
+
+_FINISHED = Outcome("finished", 0.0)
 
 
 class Runner:
@@ -84,7 +87,7 @@ class Runner:
                     process.wait()
         seconds = time.monotonic() - start
         if status == 0:
-            return Outcome("finished", seconds)
+            return Outcome(_FINISHED.ended, seconds)
         if status is None:
             return Outcome("stopped", seconds, "its time was over")
         reason = self._results.read(phase.name).get("error") or _last_line(log, status)
@@ -99,7 +102,11 @@ class Runner:
             return "there is no bundle"
         if phase.kind == phases.ENGINE:
             provider = phase.arguments[0]
-            before = [other for other in self._done if other.arguments[:1] == (provider,)]
+            build = Phase(phases.BUILD, (provider,))
+            if self.outcomes.get(build.name, _FINISHED).ended != _FINISHED.ended:
+                return f"{build.title} did not finish"
+            before = [other for other in self._done if other.kind == phases.ENGINE]
+            before = [other for other in before if other.arguments[0] == provider]
             if before and not any(self._results.read(other.name).get("cases") for other in before):
                 return f"{before[0].title} measured nothing"
         return ""

@@ -54,6 +54,10 @@ def _carry_out(
         from gpu_run import parity
 
         parity.reference(plan, results, found)
+    elif kind == phases.BUILD:
+        from gpu_run import engine_building
+
+        engine_building.run(results, found, *rest)
     elif kind == phases.ENGINE:
         from gpu_run import engines
 

@@ -22,6 +22,12 @@ def test_every_provider_but_the_cpu_is_tried_on_a_gpu() -> None:
     assert {provider for provider, _ in engines(FULL)} == set(BY_NAME) - {"cpu"}
 
 
+def test_engines_are_built_before_the_provider_is_tried() -> None:
+    names = [phase.name for phase in phases.phases(FULL)]
+    assert names.index("build-tensorrt") < names.index("engine-tensorrt-packed")
+    assert "build-cuda" not in names
+
+
 def test_a_dry_run_tries_the_cpu_first() -> None:
     assert engines(DRY_RUN)[0] == ("cpu", "packed")
 
@@ -42,5 +48,5 @@ def test_without_graph_capture_the_table_has_none(monkeypatch: pytest.MonkeyPatc
     capturing = replace(BY_NAME["cpu"], graph_capture=True)
     monkeypatch.setattr(providers, "PROVIDERS", (capturing,))
     forbid_graph_capture()
-    assert not choose_provider("cpu", "fp32", ["CPUExecutionProvider"]).graph_capture
+    assert not choose_provider("cpu", "fp32").graph_capture
     assert not named("without graph capture").graph_capture

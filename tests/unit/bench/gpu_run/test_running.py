@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpu_run.packages import Package
-from gpu_run.phases import ATTENTION, CEILINGS, ENGINE, Phase
+from gpu_run.phases import ATTENTION, BUILD, CEILINGS, ENGINE, Phase
 from gpu_run.plan import DRY_RUN, REQUESTS
 from gpu_run.running import Outcome, Runner
 from peers.results import Results
@@ -100,3 +100,16 @@ def test_a_provider_that_measured_nothing_is_not_tried_in_another_variant(run: R
     )
     assert outcomes[second.name].reason == "engine, tensorrt, packed measured nothing"
     assert outcomes[other.name].ended == "finished"
+
+
+def test_without_its_engines_a_provider_is_not_tried(run: Run, results: Results) -> None:
+    ready = results.folder / "results" / f"{REQUESTS}.json"
+    phase = Phase(ENGINE, ("tensorrt", "packed"))
+    outcomes = run(
+        {
+            Phase(CEILINGS): f"open({str(ready)!r}, 'w').write('{{\"cases\": 1}}')",
+            Phase(BUILD, ("tensorrt",)): "raise SystemExit('no')",
+            phase: "pass",
+        }
+    )
+    assert outcomes[phase.name].reason == "build, tensorrt did not finish"
