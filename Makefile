@@ -16,7 +16,7 @@ PROTOS := .venv-protos
 STUBS := client/archroute/v1 client/node/src/stubs
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test soak lint format protos check-protos toolchains conformance docs bench bench-peers sources \
+.PHONY: help serve test soak lint format protos check-protos toolchains conformance docs graphs bench bench-peers sources \
 	examples adapter evaluate clean
 
 help: ## Say what each target does
@@ -59,6 +59,9 @@ conformance: $(DEV)/.installed protos ## Make the same calls from every language
 
 docs: $(DEV)/.installed ## Write the generated tables of README.md
 	cd tests && ../$(DEV)/bin/python -m support.readme_tables
+
+graphs: $(DEV)/.installed ## Write the ONNX graphs that copy KV caches on a GPU
+	cd tests && ../$(DEV)/bin/python -m support.cache_graphs
 
 bench: $(DEV)/.installed ## Measure tokenizing, the trie, and a decision
 	$(DEV)/bin/python -m pytest bench --benchmark-only $(ARGS)

@@ -1,21 +1,15 @@
 """The legal answers as token ids, for libraries that ask which tokens may come next."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
-class AnswerPaths:
-    """Which tokens may follow the beginning of an answer.
+class TokenPaths:
+    """Which tokens may follow the beginning of an answer: `answers` are token ids, their end included."""
 
-    `tokenize` is the peer's own, and every answer ends in `end_of_turn`.
-    """
-
-    def __init__(
-        self, answers: Sequence[str], tokenize: Callable[[str], list[int]], end_of_turn: int
-    ) -> None:
+    def __init__(self, answers: Iterable[Sequence[int]]) -> None:
         self._next: dict[tuple[int, ...], list[int]] = {}
         self._longest = 0
-        for answer in answers:
-            path = [*tokenize(answer), end_of_turn]
+        for path in answers:
             self._longest = max(self._longest, len(path))
             for end, token in enumerate(path):
                 allowed = self._next.setdefault(tuple(path[:end]), [])
@@ -38,6 +32,15 @@ class AnswerPaths:
         if written and written[-1] in self._next.get(written[:-1], ()):
             return []
         raise KeyError(f"no answer begins with the tokens {written}")
+
+
+class AnswerPaths(TokenPaths):
+    """The paths of answers as text: `tokenize` is the peer's own, and every answer ends in `end_of_turn`."""
+
+    def __init__(
+        self, answers: Sequence[str], tokenize: Callable[[str], list[int]], end_of_turn: int
+    ) -> None:
+        super().__init__([*tokenize(answer), end_of_turn] for answer in answers)
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:

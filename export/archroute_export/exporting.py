@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from archroute_export.checkpoint.adapted import AdaptedCheckpoint
@@ -176,7 +176,7 @@ def _manifest(
     shape = checkpoint.shape
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        created_by=f"archroute {version('archroute')}",
+        created_by=f"archroute {_own_version()}",
         exporter=request.exporter,
         source=_source(checkpoint),
         model=ModelDimensions(
@@ -200,6 +200,13 @@ def _manifest(
         parity=parity,
         self_test=self_test,
     )
+
+
+def _own_version() -> str:
+    try:
+        return version("archroute")
+    except PackageNotFoundError:  # run from a source checkout that was not installed
+        return "(not installed)"
 
 
 def _source(checkpoint: Checkpoint) -> Source:

@@ -1,16 +1,13 @@
-"""Writing a folder whole or not at all."""
+"""Writing a bundle's folder whole or not at all, and nothing else away."""
 
 import errno
-import fcntl
 import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from archroute_export.errors import ExportError
+from archroute_server.bundle import whole_folder as folders
 from archroute_server.bundle.manifest import MANIFEST_FILE
 
 
@@ -18,36 +15,24 @@ from archroute_server.bundle.manifest import MANIFEST_FILE
 def whole_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     """Give an empty folder beside `target` to write into, and move it there at the end.
 
-    When the block raises, what was written is removed and `target` stays as it was. A process that is
-    killed leaves a hidden folder `.<name>.partial-*` and nothing else; the next one for the same target
-    removes it.
-
-    Raises `ExportError` as `check_target` does, and for a disk that is full or not writable.
+    See `archroute_server.bundle.whole_folder`. Raises `ExportError` as `check_target` does, and for a disk
+    that is full or not writable.
     """
     check_target(target, replace=replace)
-    # What a link leads to is replaced, not the link.
-    target = target.resolve()
+    given = False
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target)
-        partial, lock = _make_partial(target)
+        with folders.whole_folder(target) as partial:
+            given = True
+            yield partial
     except OSError as error:
-        raise ExportError(f"cannot write in {target.parent}: {error.strerror}") from error
-    try:
-        yield partial
-        partial.chmod(0o755)
-        _sync(partial)
-        _move(partial, target)
-    except OSError as error:
+        parent = target.resolve().parent
+        if not given:
+            raise ExportError(f"cannot write in {parent}: {error.strerror}") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ExportError(
-                f"the disk of {target.parent} is full; nothing was kept. Free some space or name another "
-                "--output"
+                f"the disk of {parent} is full; nothing was kept. Free some space or name another --output"
             ) from error
         raise ExportError(f"cannot write {error.filename or target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        os.close(lock)
 
 
 def check_target(target: Path, *, replace: bool) -> None:
@@ -66,62 +51,3 @@ def check_target(target: Path, *, replace: bool) -> None:
         raise ExportError(f"{target} exists already and is not a bundle; name another --output")
     if not replace:
         raise ExportError(f"{target} exists already; name another --output, or replace it with --force")
-
-
-def _make_partial(target: Path) -> tuple[Path, int]:
-    """Make a folder beside `target`, in use until the descriptor is closed or the process ends."""
-    while True:
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-        try:
-            descriptor = os.open(partial, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        # Some network file systems lock no folders. Nobody can tell there that one is abandoned.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Until it was locked, another process may have taken it for abandoned.
-        if partial.exists():
-            return partial, descriptor
-        os.close(descriptor)
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove what processes left beside `target` that were killed; what cannot be removed stays."""
-    partial_name = re.compile(rf"\.{re.escape(target.name)}\.partial-[a-z0-9_]{{8}}(\.old)?")
-    for path in target.parent.iterdir():
-        named = partial_name.fullmatch(path.name)
-        # Without a target, what it was before is all that there is of it.
-        if not named or (named[1] and not target.exists()):
-            continue
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(descriptor)
-
-
-def _move(partial: Path, target: Path) -> None:
-    """Put the folder in place; a folder that is there already is put back if that fails."""
-    if not target.exists():
-        partial.rename(target)
-        return
-    old = partial.with_name(partial.name + ".old")
-    target.rename(old)
-    try:
-        partial.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the disk hold every file before the folder gets its name, so that a crash leaves none in part."""
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -106,6 +106,7 @@ def load_served_engine(folder: Path, settings: Settings) -> ServedEngine:
             forward_timeout=settings.forward_timeout_seconds or math.inf,
         ),
         self_test=settings.self_test,
+        engine_cache=settings.engine_cache,
     )
 
 

@@ -17,7 +17,7 @@ from archroute_server.telemetry.logging import LogFormat
 VARIABLE_PREFIX = "ARCHROUTE_"
 DEFAULT_ADDRESS = Address("127.0.0.1", 50051)
 # As `archroute_server.runtime.providers` has them, which imports ONNX Runtime.
-PROVIDER_NAMES = ("auto", "cpu", "cuda", "tensorrt")
+PROVIDER_NAMES = ("auto", "cpu", "cuda", "tensorrt", "tensorrt-rtx")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -41,6 +41,7 @@ class Settings:
     self_test: bool = True
     traces: bool = False
     provider: str = PROVIDER_NAMES[0]
+    engine_cache: Path | None = None
     threads: int = 0
     max_prompt_tokens: int = 4096
     tree_tokens: int = 1024
@@ -265,6 +266,12 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("traces", "", _boolean, "send traces over OTLP, to where the variables OTEL_* say"),
     Flag("provider", "NAME", _one_of(PROVIDER_NAMES), f"what runs the model: {', '.join(PROVIDER_NAMES)}"),
+    Flag(
+        "engine_cache",
+        "DIR",
+        _path,
+        "folder of what `archroute build-engines` built; without it, one in the user's cache folder",
+    ),
     Flag(
         "threads",
         "N",

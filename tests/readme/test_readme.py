@@ -48,6 +48,7 @@ ENCRYPTED = (
 NOT_RUN: Mapping[str, str] = {
     "make test": "it would run this test again",
     "pip install .": "it changes the environment that is active; test_package.py installs the wheel",
+    "pip install '.[gpu]'": "it fetches gigabytes for a GPU, which there is none of where tests run",
     "make sources examples": "it fetches from GitHub; the tests of `fetch` have a server of their own",
     "make adapter": "it trains for an hour; the tests of `finetune` train a tiny model",
     ".venv-dev/bin/archroute export embedded --adapter build/adapter --output models/my-router": (

@@ -1,6 +1,8 @@
 """Bundles of tiny checkpoints, exported and opened the way that users do."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from archroute_export.exporting import ExportRequest, export
 from archroute_export.progress import Stages
@@ -10,7 +12,8 @@ from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.frame import ChatFrame
 from archroute_server.router.prompt import PromptVariant
 from archroute_server.router.tokenizer import Tokenizer
-from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.device_session import DeviceSession
+from archroute_server.runtime.providers import choose_provider
 from archroute_server.runtime.session import Session
 
 
@@ -31,7 +34,7 @@ def export_bundle(checkpoint: Path, output: Path, precision: PrecisionName = "fp
 
 def open_session(bundle: Bundle) -> Session:
     """Load a bundle's graph on the CPU."""
-    provider = choose_provider("cpu", bundle.manifest.precision, available_providers())
+    provider = choose_provider("cpu", bundle.manifest.precision)
     return Session(bundle.graph, bundle.manifest.model, provider, threads=1)
 
 
@@ -44,3 +47,10 @@ def open_encoder(bundle: Bundle, budget: int = 2048) -> PromptEncoder:
         Tokenizer.from_file(bundle.tokenizer),
         budget,
     )
+
+
+def open_device_session(bundle: Bundle, **capabilities: Any) -> DeviceSession:
+    """Load a bundle's graph with the CPU as the device that holds the cache; see `Provider`."""
+    provider = choose_provider("cpu", bundle.manifest.precision)
+    provider = replace(provider, **capabilities)
+    return DeviceSession(bundle.graph, bundle.manifest.model, provider, threads=1)

@@ -13,31 +13,13 @@ from typing import Literal
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
-SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-SYSTEM_MESSAGE = "You are a helpful assistant."
-CHAT_TEMPLATE = (
-    "{%- if messages[0]['role'] != 'system' %}{{- '<|im_start|>system\\n"
-    + SYSTEM_MESSAGE
-    + "<|im_end|>\\n' }}{%- endif %}\n"
-    "{%- for message in messages %}\n"
-    "    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}\n"
-    "{%- endfor %}\n"
-    "{%- if add_generation_prompt %}\n"
-    "    {{- '<|im_start|>assistant\\n' }}\n"
-    "{%- endif %}\n"
-)
+from synthetic.tokenizer import CHAT_TEMPLATE, train_tokenizer
 
 # Few enough merges that a policy's name takes several tokens.
 TOKENIZER_SIZE = 400
 VOCABULARY_SIZE = 640
-
-# From Qwen2.5's tokenizer.json.
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 _TRAINING_TEXT = (
     'You are a helpful assistant designed to find the best suited route. {"route": "code_generation"}',
@@ -161,23 +143,7 @@ def random_tensors(config: dict[str, object], seed: int = 0) -> dict[str, np.nda
 
 def tiny_tokenizer(size: int = TOKENIZER_SIZE, texts: Sequence[str] = _TRAINING_TEXT) -> Tokenizer:
     """Train a byte-level BPE with Qwen2's rules; the special tokens are 0, 1 and 2."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        special_tokens=[AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    return train_tokenizer(size, texts)
 
 
 def _write_weights(folder: Path, tensors: dict[str, np.ndarray], shards: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from archroute_server.engine.model import Model
 from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.host_cache import HostCache
 from archroute_server.runtime.kv_cache import KeyValueCache
 
 
@@ -40,6 +41,7 @@ class FaultyModel:
             raise RuntimeError("secret: the device fell off the bus")
         logits, cache = self.model.run(forward, past)
         if self.not_a_number:
+            assert isinstance(cache, HostCache)
             spoilt = tuple(np.full_like(array, np.nan) for array in cache.arrays)
-            return np.full_like(logits, np.nan), KeyValueCache(spoilt)
+            return np.full_like(logits, np.nan), HostCache(spoilt)
         return logits, cache

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+# As pytest has it: what the tests support each other with, and what they share with the benchmarks.
+_ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(_ROOT / "tests"), str(_ROOT / "bench")]
 
 # The readers, and what they read with; each module more takes time at the start.
 READERS = (

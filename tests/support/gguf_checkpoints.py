@@ -7,7 +7,8 @@ from typing import Literal
 import gguf
 import numpy as np
 
-from support.checkpoints import CHAT_TEMPLATE, random_tensors, tiny_config, tiny_tokenizer
+from support.checkpoints import random_tensors, tiny_config, tiny_tokenizer
+from synthetic.tokenizer import CHAT_TEMPLATE
 
 NAMES = {
     "model.embed_tokens": "token_embd",

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.host_cache import HostCache
 from archroute_server.runtime.kv_cache import KeyValueCache
 
 HEADS, HEAD_SIZE, LAYERS = 2, 8, 2
@@ -35,9 +36,10 @@ class NumpyModel:
         self._frequencies = random.uniform(0.05, 1.5, HIDDEN)
 
     def empty_cache(self) -> KeyValueCache:
-        return KeyValueCache(tuple(np.empty((1, HEADS, 0, HEAD_SIZE), np.float32) for _ in range(2 * LAYERS)))
+        return HostCache(tuple(np.empty((1, HEADS, 0, HEAD_SIZE), np.float32) for _ in range(2 * LAYERS)))
 
     def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
+        assert isinstance(past, HostCache)
         new = len(forward.token_ids)
         assert forward.positions.shape == (new,)
         assert forward.visible.shape == (new, past.tokens + new)
@@ -56,7 +58,7 @@ class NumpyModel:
             mixed = (weights @ values[0]).transpose(1, 0, 2).reshape(new, HIDDEN)
             hidden = np.tanh(hidden + mixed @ output)
         logits = hidden[forward.select] @ self._embedding[forward.candidates].T
-        return logits.astype(np.float32), KeyValueCache(tuple(present))
+        return logits.astype(np.float32), HostCache(tuple(present))
 
     @staticmethod
     def _grow(past: npt.NDArray[np.generic], states: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

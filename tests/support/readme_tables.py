@@ -18,6 +18,7 @@ from archroute.errors import ERRORS
 from archroute_server.catalogue.catalogue import MAX_STORED_SETS
 from archroute_server.config import FLAGS, Settings
 from archroute_server.rpc.status import INTERNAL, STATUS_RULES, StatusRule
+from archroute_server.runtime.providers import PROVIDERS, Provider
 from support.monitoring import metrics_of_every_kind
 
 README = Path(__file__).parents[2] / "README.md"
@@ -144,6 +145,36 @@ def settings_table() -> Iterator[str]:
         yield f"| `{name}` | `{flag.variable}` | {shown} | {flag.help} |"
 
 
+def providers_table() -> Iterator[str]:
+    """Every execution provider, and what it can do."""
+    yield (
+        "| `--provider` | Precisions | Attention | Requests in a pass | CUDA graphs | Keys and values lie on "
+        "| By `auto` | Install |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for provider in reversed(PROVIDERS):
+        yield _provider_row(provider)
+
+
+def _provider_row(provider: Provider) -> str:
+    precisions = ", ".join(f"`{precision}`" for precision in sorted(provider.precisions))
+    cells = (
+        f"`{provider.name}`",
+        precisions,
+        provider.attention,
+        str(provider.batch_requests),
+        _yes_or_no(provider.graph_capture),
+        {"cpu": "the host", "cuda": "the GPU"}[provider.device],
+        _yes_or_no(provider.automatic),
+        f"`{provider.install}`",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
 def errors_table() -> Iterator[str]:
     """Every status that a caller may see."""
     yield "| Status | Reason | Error in Python | When | What to do |"
@@ -178,6 +209,7 @@ def _error_row(code: grpc.StatusCode, reason: str, when: str, what_to_do: str) -
 
 TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "settings": settings_table,
+    "providers": providers_table,
     "errors": errors_table,
     "metrics": metrics_table,
 }

@@ -41,7 +41,7 @@ class BatchStatistics:
     forward_passes: int
     """One for each batch, and more for a request decided greedily or longer than a pass takes."""
     tokens: int
-    """Tokens that the model read in them: new ones of prompts, those of answers, and padding."""
+    """Tokens that the model read in them: new ones of prompts, those of answers, and padding of rows."""
     failed_batches: int
     """Of several requests each, which were then decided one by one."""
     waiting: int
@@ -56,12 +56,15 @@ class Batcher:
     """Runs the model on a thread of its own, step by step: schedule, run, settle.
 
     A step takes the oldest request and, up to the limits, those behind it that begin with the same cached
-    tokens: these share one row and one forward pass. It never waits for more requests to arrive.
+    tokens: these share one row and one forward pass. If nobody is left behind and the limits allow more, it
+    waits for the next request, provided that one is likely to come before the oldest has waited for
+    `Limits.batch_wait`; see `RequestQueue.wait_for_another`. So a request that waited for the step before
+    is not made to wait again, and where the limits allow one request a step, none ever is.
     """
 
-    def __init__(self, model: Model, limits: Limits) -> None:
+    def __init__(self, model: Model, limits: Limits, queue: RequestQueue | None = None) -> None:
         self._limits = limits
-        self._queue = RequestQueue()
+        self._queue = queue or RequestQueue()
         self._model = WatchedModel(model)
         self._running: Sequence[Request] = ()
         # Used by the inference thread alone.
@@ -174,23 +177,30 @@ class Batcher:
 
     def _schedule(self) -> list[Request]:
         """Take the next batch out of the queue; it is empty if nobody waits any more."""
-        waiting = self._queue.waiting()
-        batch, later = waiting[:1], waiting[1:]
-        if later and self._limits.batch_requests > 1 and self._takes_one_pass(batch[0]):
-            self._fill(batch, later)
+        while True:
+            waiting = self._queue.waiting()
+            batch, takes_more = self._choose(waiting)
+            if not takes_more or len(batch) < len(waiting):
+                break
+            if not self._queue.wait_for_another(batch[0], self._limits.batch_wait):
+                break
         return self._queue.take(batch)
 
-    def _fill(self, batch: list[Request], later: Sequence[Request]) -> None:
-        """Add requests to a batch of one, in the order of their arrival."""
+    def _choose(self, waiting: Sequence[Request]) -> tuple[list[Request], bool]:
+        """Return who of those that wait goes first and with whom, and whether the limits allow another."""
+        batch, later = list(waiting[:1]), waiting[1:]
+        if not batch or self._limits.batch_requests <= 1 or not self._takes_one_pass(batch[0]):
+            return batch, False
         known = self._known_tokens(batch[0])
         room = self._limits.batch_tokens - batch[0].question.new_tokens(known)
         for request in later:
             if len(batch) == self._limits.batch_requests:
-                return
+                break
             needed = request.question.new_tokens(known)
             if needed <= room and self._goes_with(request, batch, known):
                 batch.append(request)
                 room -= needed
+        return batch, len(batch) < self._limits.batch_requests and room > 0
 
     def _goes_with(self, request: Request, batch: Sequence[Request], known: int) -> bool:
         """Say whether a request is best decided with the batch, `known` of whose tokens are cached."""

@@ -87,6 +87,8 @@ class _Work:
 class Engine:
     """Decides conversations: admit, encode on one thread, recall or run the model on another, decide.
 
+    While the model runs, which releases the interpreter's lock, the next prompts are tokenized and laid out.
+
     `decide` may be called by any number of tasks of one event loop; see `Admission` for whom it turns away,
     `Batcher` for whom the model runs next, and `DecisionCache` for what it does not run for.
     """

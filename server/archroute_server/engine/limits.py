@@ -24,6 +24,8 @@ class Limits:
     forward_tokens: int = 1024
     batch_requests: int = 0
     batch_tokens: int = 2048
+    batch_wait: float = 0.001
+    """Seconds that a request may wait for others to share its pass, where any may; see `Batcher`."""
     shape_bucket: int = 1
     """Cached and new tokens of a forward pass are together padded to a multiple of this."""
     prefix_cache_bytes: int = 256 * 1024 * 1024

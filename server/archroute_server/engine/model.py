@@ -17,4 +17,8 @@ class Model(Protocol):
         """Return a cache of no tokens."""
 
     def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
-        """Run one forward pass: logits `[M, C]`, and the cache of all P + N tokens."""
+        """Run one forward pass: logits `[M, C]`, and the cache of all P + N tokens.
+
+        The cache may lie in memory that the next pass writes into: what is to be kept is copied with
+        `KeyValueCache.slice` before the next pass, which may be given it as its past.
+        """

@@ -37,6 +37,8 @@ class Request:
     observer: StageObserver = unobserved
     future: Future[Settled] = field(default_factory=Future)
     queued: float = field(default_factory=time.perf_counter)
+    arrived: float = 0.0
+    """When it was put into the queue, of the queue's clock."""
 
     def leave_queue(self, error: type[BaseException] | None = None) -> None:
         """Tell the observer how long the request waited, and what ended that if it was not its turn."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from archroute_server.engine.arrivals import Arrivals
 from archroute_server.engine.errors import EngineClosed
 from archroute_server.engine.request import Request, Settled
 
@@ -24,10 +25,13 @@ class QueueStatistics:
 class RequestQueue:
     """Requests in the order of their arrival. May be used by several threads; one of them takes."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, changed: threading.Condition | None = None
+    ) -> None:
         self._clock = clock
         self._requests: list[Request] = []
-        self._changed = threading.Condition()
+        self._arrivals = Arrivals()
+        self._changed = changed or threading.Condition()
         self._closed = False
         self._cancelled = 0
         self._expired = 0
@@ -43,6 +47,8 @@ class RequestQueue:
         with self._changed:
             if self._closed:
                 raise EngineClosed
+            request.arrived = self._clock()
+            self._arrivals.record(request.arrived)
             self._requests.append(request)
             self._changed.notify()
         # At once, and not when the inference thread comes by: while it hangs, nothing else empties the queue.
@@ -53,6 +59,20 @@ class RequestQueue:
         with self._changed:
             self._changed.wait_for(lambda: self._requests or self._closed)
             return not self._closed
+
+    def wait_for_another(self, oldest: Request, longest: float) -> bool:
+        """Wait for a request to arrive behind those that wait, if it is likely to; say whether one did.
+
+        It is unless the usual gap between two is longer than what is left until `oldest`, one of those that
+        wait, has waited for `longest` seconds. Half of the next ones come within that gap, and of those that
+        do not most will not for long: no wait is longer than two such gaps.
+        """
+        with self._changed:
+            gap = self._arrivals.usual_gap
+            left = oldest.arrived + longest - self._clock()
+            if gap > left or self._closed:
+                return False
+            return self._changed.wait(min(left, 2 * gap)) and not self._closed
 
     def waiting(self) -> list[Request]:
         """Return the requests that wait, the oldest first; those whose time is over leave the queue."""

@@ -4,10 +4,14 @@ The files of a bundle are known by their digests. What they compute is not: it d
 the version of ONNX Runtime and its provider, and on how this version of archroute writes and tokenizes
 prompts. The manifest therefore holds prompts with the answers that the exporter got, and how far a sound
 machine may be from them.
+
+Two things must hold for every prompt. Each log probability is within the bound. And the decision is the
+recorded one; or it leaves it for an edge that the recording itself has within the bound of the best, where
+rounding decides. The first alone would let two edges change places that are up to twice the bound apart.
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from archroute_server.bundle import manifest
@@ -37,6 +41,20 @@ class SelfTestReport:
     """The largest one of a log probability."""
     bound: float
     """What it might have been."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Deviation:
+    """How far an answer is from the recorded one, in natural logarithms of probabilities."""
+
+    difference: float
+    """The largest one of a log probability, over the branches that the model was run at."""
+    gap: float
+    """Between the best edge and the one taken, as recorded, where the decision leaves the recorded one."""
+
+    @property
+    def worst(self) -> float:
+        return max(self.difference, self.gap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +89,34 @@ class SelfTest:
     async def run(self, ask: Ask) -> SelfTestReport:
         """Ask every prompt. Raises `SelfTestFailed` naming the worst, and what `ask` raises."""
         answers = [await ask(prompt.question, prompt.reusable) for prompt in self._prompts]
-        differences = list(map(_difference, self._prompts, answers))
-        worst = max(range(len(differences)), key=differences.__getitem__)
-        self._check(worst, answers[worst], differences[worst])
-        return SelfTestReport(len(self._prompts), differences[worst], self._bound)
+        deviations = list(map(_deviation, self._prompts, answers))
+        worst = max(range(len(deviations)), key=lambda index: deviations[index].worst)
+        self._check(worst, answers[worst], deviations[worst])
+        difference = max(deviation.difference for deviation in deviations)
+        return SelfTestReport(len(self._prompts), difference, self._bound)
 
     async def run_next(self, ask: Ask) -> None:
         """Ask one prompt, each in its turn. Raises as `run` does."""
         index, self._next = self._next, (self._next + 1) % len(self._prompts)
         prompt = self._prompts[index]
         answer = await ask(prompt.question, prompt.reusable)
-        self._check(index, answer, _difference(prompt, answer))
+        self._check(index, answer, _deviation(prompt, answer))
 
-    def _check(self, index: int, answer: Rows, difference: float) -> None:
-        if difference <= self._bound:
+    def _check(self, index: int, answer: Rows, deviation: _Deviation) -> None:
+        if deviation.worst <= self._bound:
             return
         prompt = self._prompts[index]
         trie = prompt.question.layout.trie
         got = greedy_answer(trie, answer)
         probability = math.exp(answer_log_probabilities(trie, answer)[got])
         expected = prompt.expected
+        apart = f", the two were {deviation.gap:.3g} apart," if deviation.gap > self._bound else ","
         raise SelfTestFailed(
             f"the model does not answer as it did when it was exported: to prompt {index + 1} of "
             f"{len(self._prompts)} it should say {expected.choice} ({expected.probability:.1%}) and says "
-            f"{trie.answers[got]} ({probability:.1%}); a log probability differs by {difference:.3g}, and "
-            f"{self._bound:.3g} is allowed. Export the checkpoint again on a machine like this one, or with "
-            "another --precision, or try another --provider"
+            f"{trie.answers[got]} ({probability:.1%}); a log probability differs by "
+            f"{deviation.difference:.3g}{apart} and {self._bound:.3g} is allowed. Export the checkpoint "
+            "again on a machine like this one, or with another --precision, or try another --provider"
         )
 
 
@@ -120,11 +140,29 @@ def _prepare(
     return _Prompt(Question(encoded.token_ids, layout), encoded.reusable, expected)
 
 
-def _difference(prompt: _Prompt, answer: Rows) -> float:
-    """Return the largest difference of a log probability, over the branches that the model was run at."""
-    return max(
+def _deviation(prompt: _Prompt, answer: Rows) -> _Deviation:
+    difference = max(
         abs(found - expected)
         for row, expected_row in zip(answer, prompt.expected.branches, strict=True)
         if row is not None
         for found, expected in zip(row, expected_row, strict=True)
     )
+    return _Deviation(difference, _gap(prompt, answer))
+
+
+def _gap(prompt: _Prompt, answer: Rows) -> float:
+    """Walk down as the decision does, both by what was recorded and by `answer`, until the ways part."""
+    branch: int | None = 0
+    while branch is not None:
+        recorded, row = prompt.expected.branches[branch], answer[branch]
+        assert row is not None  # on the way, so the model was run at it
+        best, taken = _likeliest(recorded), _likeliest(row)
+        if taken != best:
+            return recorded[best] - recorded[taken]
+        branch = prompt.question.layout.trie.branches[branch].edges[best].branch
+    return 0.0
+
+
+def _likeliest(row: Sequence[float]) -> int:
+    """Return the place of the greatest, the first of equals, as a decision does."""
+    return max(range(len(row)), key=row.__getitem__)

@@ -15,6 +15,7 @@ from archroute_server.bundle.bundle import read_manifest
 from archroute_server.bundle.errors import BundleError
 from archroute_server.bundle.manifest import Manifest
 from archroute_server.catalogue.errors import UnservablePolicySet
+from archroute_server.engine.identity import Identity
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentEngine, ServedEngine
 from archroute_server.lifecycle.starting import Prepare, start_engine
@@ -96,7 +97,8 @@ class BundleReload:
     async def _reload(self) -> ReloadResult:
         began = time.perf_counter()
         folder = await self._sources.find()
-        before = self._current.engine.identity.bundle_digest
+        identity = self._current.engine.identity
+        before = identity.bundle_digest
         manifest, digest = read_manifest(folder)
         if digest == before:
             log_event(_logger, logging.INFO, "the bundle is unchanged", bundle=digest, folder=str(folder))
@@ -114,7 +116,12 @@ class BundleReload:
             )
             return ReloadResult.TOO_LITTLE_MEMORY
         log_event(_logger, logging.INFO, "loading another bundle", folder=str(folder), bundle=digest)
-        engine = await start_engine(lambda: self._sources.load(folder), self._sources.prepare)
+
+        async def prepare(engine: ServedEngine) -> None:
+            _check_provider(identity, engine.identity)
+            await self._sources.prepare(engine)
+
+        engine = await start_engine(lambda: self._sources.load(folder), prepare)
         replaced = self._current.replace(engine)
         log_event(
             _logger,
@@ -140,3 +147,15 @@ class BundleReload:
                 "the bundle before hangs, and keeps its memory",
                 bundle=engine.identity.bundle_digest,
             )
+
+
+def _check_provider(before: Identity, after: Identity) -> None:
+    """Raise `RuntimeLoadError` if the bundle does not get the provider of the one before.
+
+    A server that starts with `auto` decides slowly rather than not at all. One that decides already goes on.
+    """
+    if after.preferred_provider == before.provider:
+        raise RuntimeLoadError(
+            f"it would run on the {after.provider} provider instead of {before.provider}, and the log's line "
+            "before this one says why; put that right, or start the server again"
+        )

@@ -67,6 +67,7 @@ class EngineCollector(Collector):
         if engine is None:
             return
         yield _build_info(engine.identity)
+        yield _provider_fallback(engine.identity)
         yield from _admission(engine.admission_statistics)
         yield from _queue(engine.batch_statistics)
         yield from _batches(engine.batch_statistics)
@@ -84,6 +85,14 @@ def _build_info(identity: Identity) -> Metric:
         "precision": identity.precision,
     }
     return InfoMetricFamily("archroute_build", "What decides.", value=labels)
+
+
+def _provider_fallback(identity: Identity) -> Metric:
+    return GaugeMetricFamily(
+        "archroute_provider_fallback",
+        "1 while the model runs on another provider than --provider auto prefers of those installed, else 0.",
+        identity.preferred_provider is not None,
+    )
 
 
 def _admission(statistics: AdmissionStatistics) -> Iterator[Metric]:

@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+FloatType = np.dtype[np.float16] | np.dtype[np.float32]
+"""Of the graph's attention bias and KV cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,8 @@ class Forward:
     visible: npt.NDArray[np.bool_]
     select: Integers
     candidates: Integers
+
+
+def hidden_score(float_type: FloatType) -> np.float16 | np.float32:
+    """Return what is added to a score to hide a token: finite, so that no arithmetic on it gives NaN."""
+    return float_type.type(-3e4 if float_type == np.float16 else -1e9)

@@ -1,42 +1,32 @@
 """KeyValueCache: the keys and values of tokens that the model has already read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
-
-Array = npt.NDArray[np.generic]
+from typing import Protocol, Self
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValueCache:
+class KeyValueCache(Protocol):
     """Keys and values of `tokens` tokens, read-only and so free to share.
 
-    `arrays` holds the key and the value of each layer in turn, each
-    `[1, key_value_heads, tokens, head_size]` in the graph's float type.
+    They lie where the session that made them reads them fastest: `HostCache` in the memory of this process,
+    `DeviceCache` in that of a GPU. All caches of one session are of one kind.
     """
-
-    arrays: tuple[Array, ...]
 
     @property
     def tokens(self) -> int:
         """How many tokens are cached."""
-        return int(self.arrays[0].shape[2])
 
     @property
     def nbytes(self) -> int:
-        """Memory that the arrays take, in bytes."""
-        return sum(array.nbytes for array in self.arrays)
+        """Memory that they take, in bytes."""
 
-    def slice(self, start: int, stop: int) -> "KeyValueCache":
-        """Copy the tokens from `start` up to `stop` into arrays of their own."""
-        return KeyValueCache(tuple(np.ascontiguousarray(array[:, :, start:stop]) for array in self.arrays))
+    def slice(self, start: int, stop: int) -> Self:
+        """Copy the tokens from `start` up to `stop` into memory of their own."""
+
+    def followed_by(self, others: Sequence[Self]) -> Self:
+        """Join the consecutive parts of one sequence that begins with this one, in memory of its own."""
 
 
 def concatenate(parts: Sequence[KeyValueCache]) -> KeyValueCache:
     """Join consecutive parts of one sequence; a single part is returned as it is, without a copy."""
-    if len(parts) == 1:
-        return parts[0]
-    layers = zip(*(part.arrays for part in parts), strict=True)
-    return KeyValueCache(tuple(np.concatenate(layer, axis=2) for layer in layers))
+    first, *others = parts
+    return first.followed_by(others) if others else first

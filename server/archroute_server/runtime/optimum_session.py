@@ -7,8 +7,9 @@ import numpy as np
 
 from archroute_server.bundle.manifest import ModelDimensions
 from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.host_cache import Array, HostCache
 from archroute_server.runtime.inference_session import load_graph
-from archroute_server.runtime.kv_cache import Array, KeyValueCache
+from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.providers import Provider
 
 
@@ -31,13 +32,14 @@ class OptimumSession:
     def empty_cache(self) -> KeyValueCache:
         """Return a cache of no tokens."""
         sizes = (1, self.dimensions.key_value_heads, 0, self.dimensions.head_size)
-        return KeyValueCache(tuple(np.empty(sizes, np.float32) for _ in range(2 * self.dimensions.layers)))
+        return HostCache(tuple(np.empty(sizes, np.float32) for _ in range(2 * self.dimensions.layers)))
 
     def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
         """Run one forward pass: logits `[M, C]`, and the cache of all P + N tokens.
 
         Raises `ValueError` unless each token sees the past, itself and every token before it.
         """
+        assert isinstance(past, HostCache)
         new = len(forward.token_ids)
         total = past.tokens + new
         if not np.array_equal(forward.visible, np.tri(new, total, past.tokens, dtype=np.bool_)):
@@ -49,7 +51,7 @@ class OptimumSession:
         }
         inputs.update(zip(self._names("past_key_values"), past.arrays, strict=True))
         logits, *present = self._session.run(["logits", *self._names("present")], inputs)
-        return logits[0][np.ix_(forward.select, forward.candidates)], KeyValueCache(tuple(present))
+        return logits[0][np.ix_(forward.select, forward.candidates)], HostCache(tuple(present))
 
     def _names(self, side: str) -> Iterator[str]:
         for layer in range(self.dimensions.layers):

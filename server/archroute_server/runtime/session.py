@@ -1,15 +1,17 @@
 """Session: one ONNX Runtime session over a bundle's graph."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime as ort
 
 from archroute_server.bundle.manifest import ModelDimensions
-from archroute_server.runtime.forward import Floats, Forward
-from archroute_server.runtime.inference_session import load_graph
-from archroute_server.runtime.kv_cache import Array, KeyValueCache
+from archroute_server.runtime.forward import Floats, Forward, hidden_score
+from archroute_server.runtime.host_cache import Array, HostCache
+from archroute_server.runtime.inference_session import graph_float_type, load_graph
+from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.providers import Provider
 
 
@@ -21,34 +23,39 @@ class Session:
 
     tree_attention = True
 
-    def __init__(self, graph: Path, dimensions: ModelDimensions, provider: Provider, threads: int) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        dimensions: ModelDimensions,
+        provider: Provider,
+        threads: int,
+        options: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Load the graph; see `load_graph`."""
-        self._session = load_graph(graph, provider, threads)
+        self._session = load_graph(graph, provider, threads, options)
         self.provider = provider
         self.dimensions = dimensions
-        types = {node.name: node.type for node in self._session.get_inputs()}
-        half = types["attention_bias"] == "tensor(float16)"
-        self._float_type = np.dtype(np.float16 if half else np.float32)
-        # Finite, so that no arithmetic on it gives NaN.
-        self._hidden = self._float_type.type(-3e4 if half else -1e9)
+        self._float_type = graph_float_type(self._session)
+        self._hidden = hidden_score(self._float_type)
         self._binding = self._session.io_binding()
 
     def empty_cache(self) -> KeyValueCache:
         """Return a cache of no tokens."""
-        return KeyValueCache(tuple(self._cache_array(0) for _ in range(2 * self.dimensions.layers)))
+        return HostCache(tuple(self._cache_array(0) for _ in range(2 * self.dimensions.layers)))
 
     def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
         """Run one forward pass: logits `[M, C]`, and the cache of all P + N tokens.
 
         The past is read where it lies, and the graph writes into the arrays that are returned.
         """
+        assert isinstance(past, HostCache)
         new = len(forward.token_ids)
         total = past.tokens + new
         bias = np.where(forward.visible, self._float_type.type(0), self._hidden)
         # Kernels disagree on what to do with no rows; where none is wanted, one is read and thrown away.
         select = forward.select if len(forward.select) else np.zeros(1, np.int64)
         logits = np.empty((len(select), len(forward.candidates)), np.float32)
-        present = KeyValueCache(tuple(self._cache_array(total) for _ in past.arrays))
+        present = HostCache(tuple(self._cache_array(total) for _ in past.arrays))
         inputs: dict[str, Array] = {
             "input_ids": forward.token_ids[None],
             "position_ids": forward.positions[None],

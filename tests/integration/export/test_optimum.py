@@ -15,7 +15,7 @@ from archroute_server.engine.loading import load_engine
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import Policy, PolicySet
 from archroute_server.runtime.optimum_session import OptimumSession
-from archroute_server.runtime.providers import available_providers, choose_provider
+from archroute_server.runtime.providers import choose_provider
 from support.bundles import open_session
 from support.checkpoints import VOCABULARY_SIZE, write_tiny_checkpoint
 from support.forwards import causal, tree
@@ -56,7 +56,7 @@ def optimum(checkpoint: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def session(optimum: Bundle) -> OptimumSession:
-    provider = choose_provider("cpu", "fp32", available_providers())
+    provider = choose_provider("cpu", "fp32")
     return OptimumSession(optimum.graph, optimum.manifest.model, provider, threads=1)
 
 

@@ -170,6 +170,7 @@ def test_the_distribution_names_its_commands() -> None:
         "policies",
         "serve",
         "token",
+        "build-engines",
         "export",
         "examples",
         "finetune",

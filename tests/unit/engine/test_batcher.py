@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from archroute_server.engine.layout import BranchLayout, lay_out
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.model import Model
 from archroute_server.engine.packed_row import Question
-from archroute_server.engine.request import Settled
+from archroute_server.engine.request import Request, Settled
+from archroute_server.engine.request_queue import RequestQueue
 from archroute_server.router.trie import AnswerTrie
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
@@ -165,6 +167,72 @@ def test_a_pass_is_padded_to_the_bucket() -> None:
     unpadded = decide_queued([FIRST, SECOND])[1]
     for padded, plain in zip(results, unpadded, strict=True):
         assert_same(padded, plain)
+
+
+class CompanyQueue(RequestQueue):
+    """Whoever waits for another request gets the next of `coming`, if there is one."""
+
+    def __init__(self, coming: Sequence[list[int]]) -> None:
+        super().__init__()
+        self.coming = [Request(Question(prompt, LAYOUT), len(prompt)) for prompt in coming]
+        self.came: list[Request] = []
+        self.waits: list[float] = []
+
+    def wait_for_another(self, oldest: Request, longest: float) -> bool:
+        assert oldest in self.waiting()
+        self.waits.append(longest)
+        if not self.coming:
+            return False
+        self.came.append(self.coming.pop(0))
+        self.put(self.came[-1])
+        return True
+
+
+def decide_in_company(
+    first: list[int], coming: Sequence[list[int]], limits: Limits
+) -> tuple[list[list[int]], CompanyQueue]:
+    """Let a request come while nothing runs, and `coming` while it is waited for."""
+    model, queue = NumpyModel(VOCABULARY), CompanyQueue(coming)
+    batcher = Batcher(model, limits, queue)
+    try:
+        ask(batcher, first).result(PATIENCE)
+        settle([request.future for request in queue.came])
+    finally:
+        batcher.close()
+    return [forward.token_ids.tolist() for forward in model.forwards], queue
+
+
+UNCACHED = Limits(batch_requests=3, prefix_cache_bytes=0)
+
+
+def test_who_comes_while_it_is_waited_for_shares_the_pass() -> None:
+    passes, queue = decide_in_company([2], [[3]], UNCACHED)
+    assert passes == [[2, 1, 3, 3, 1, 3]]
+    # Once more for a third, who did not come.
+    assert queue.waits == [UNCACHED.batch_wait] * 2
+
+
+def test_nobody_is_waited_for_once_the_pass_is_full() -> None:
+    passes, queue = decide_in_company([2], [[3], [4], [5]], UNCACHED)
+    assert passes == [[2, 1, 3, 3, 1, 3, 4, 1, 3]]
+    assert len(queue.waits) == 2
+    passes, queue = decide_in_company([2], [[3], [4]], replace(UNCACHED, batch_tokens=6))
+    assert passes == [[2, 1, 3, 3, 1, 3]]
+    assert len(queue.waits) == 1
+
+
+def test_nobody_is_waited_for_if_somebody_is_left_behind() -> None:
+    passes, queue = decide_in_company([2], [[3] * 20], replace(UNCACHED, batch_tokens=10))
+    assert passes == [[2, 1, 3], [*[3] * 20, 1, 3]]
+    assert len(queue.waits) == 1
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(), Limits(batch_requests=1), Limits(batch_requests=8, tree_tokens=1)]
+)
+def test_nobody_is_waited_for_where_nobody_can_share(limits: Limits) -> None:
+    _, queue = decide_in_company([2], [[3]], limits)
+    assert queue.waits == []
 
 
 def test_the_cancelled_are_passed_over() -> None:

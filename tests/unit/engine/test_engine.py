@@ -148,6 +148,19 @@ async def test_the_first_error_of_the_model_does_not_end_the_engine(open_engine)
         assert (await engine.decide(POLICIES, user("a"))).tokens.cached == 0
 
 
+async def test_the_next_prompt_is_tokenized_while_the_model_runs(open_engine) -> None:
+    model = GatedModel(NumpyModel(400))
+    async with open_engine(model) as engine:
+        running = asyncio.create_task(engine.decide(POLICIES, user("the first")))
+        await asyncio.to_thread(model.arrived.wait, 30)
+        following = asyncio.create_task(engine.decide(POLICIES, user("the second")))
+        # It stands in the queue with its tokens before the first pass is over.
+        await asyncio.to_thread(wait_for_queue, engine, 1)
+        assert model.forwards == []
+        model.gate.set()
+        await asyncio.gather(running, following)
+
+
 async def test_closing_answers_what_is_under_way(open_engine) -> None:
     model = GatedModel(NumpyModel(400))
     async with open_engine(model) as engine:

@@ -12,6 +12,7 @@ from archroute_server.engine.limits import Limits
 from archroute_server.engine.watched_model import WatchedModel
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.host_cache import HostCache
 from archroute_server.runtime.kv_cache import KeyValueCache
 from support.engine_calls import POLICIES, user, wait_for_queue
 from support.faulty_model import FaultyModel
@@ -162,7 +163,7 @@ def test_the_time_of_a_pass_is_that_of_the_pass_alone(model: FaultyModel) -> Non
 
     def run() -> None:
         with pytest.raises(ModelFailed):
-            watched.run(forward, KeyValueCache(()))
+            watched.run(forward, HostCache(()))
 
     thread = threading.Thread(target=run)
     thread.start()

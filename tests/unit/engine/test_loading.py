@@ -1,7 +1,10 @@
 import pytest
 
-from archroute_server.engine.loading import prompt_budget
+from archroute_server.engine.loading import prompt_budget, session_class
+from archroute_server.runtime.device_session import DeviceSession
 from archroute_server.runtime.errors import RuntimeLoadError
+from archroute_server.runtime.providers import PROVIDERS
+from archroute_server.runtime.session import Session
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,9 @@ def test_answers_that_leave_no_room_for_prompts_are_named_by_their_flag(
         RuntimeLoadError, match=f"--tree-tokens is {tree_tokens}, .* has {positions} pos.*{remedy}"
     ):
         prompt_budget(4096, tree_tokens, positions)
+
+
+def test_the_cache_lies_where_the_provider_has_it() -> None:
+    providers = {provider.name: provider for provider in PROVIDERS}
+    assert session_class(providers["cuda"]) is DeviceSession
+    assert session_class(providers["cpu"]) is Session

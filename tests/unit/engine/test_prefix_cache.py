@@ -3,18 +3,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archroute_server.engine.prefix_cache import KEPT_SHARE, MIN_PIECE, PrefixCache
-from archroute_server.runtime.kv_cache import KeyValueCache
+from archroute_server.runtime.host_cache import HostCache
 
 HEADS, HEAD_SIZE = 2, 3
 BYTES_A_TOKEN = 2 * HEADS * HEAD_SIZE * 4
 ROOMY = 1 << 30
 
 
-def cache_of(tokens: list[int]) -> KeyValueCache:
+def cache_of(tokens: list[int]) -> HostCache:
     """Keys and values that depend, as a model's do, on a token and on all before it."""
     history = np.cumsum(np.array([token * (index + 1) for index, token in enumerate(tokens)], np.float32))
     array = np.broadcast_to(history[None, None, :, None], (1, HEADS, len(tokens), HEAD_SIZE))
-    return KeyValueCache((np.ascontiguousarray(array), np.ascontiguousarray(-array)))
+    return HostCache((np.ascontiguousarray(array), np.ascontiguousarray(-array)))
 
 
 def known(cache: PrefixCache, tokens: list[int], limit: int | None = None) -> int:

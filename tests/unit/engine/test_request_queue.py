@@ -16,6 +16,7 @@ from archroute_server.engine.time_limit import UNLIMITED, DecideByMissed, TimeLi
 from archroute_server.router.trie import AnswerTrie
 from archroute_server.telemetry.stages import Stage, StageRun
 from support.fake_clock import FakeClock
+from support.scripted_condition import Happening, ScriptedCondition
 
 QUESTION = Question([1, 2], lay_out(AnswerTrie(["a", "b"], [(1, 0), (2, 0)])))
 RESULT = Settled((), cached=0, forward_passes=1, started=0.0, seconds=0.0)
@@ -147,3 +148,85 @@ def test_whoever_leaves_tells_its_observer_why() -> None:
         "given up": "DeadlineExceeded",
     }
     assert {run.stage for run in seen.values()} == {Stage.QUEUE}
+
+
+def queue_with_gaps(gap: float, script: Sequence[Happening] = ()) -> tuple[RequestQueue, ScriptedCondition]:
+    """Return a queue that saw requests `gap` seconds apart, and has none."""
+    clock = FakeClock()
+    condition = ScriptedCondition(clock, list(script))
+    queue = RequestQueue(clock, condition)
+    for _ in range(5):
+        queue.put(request())
+        clock.now += gap
+    queue.take(queue.waiting())
+    return queue, condition
+
+
+def put_one(queue: RequestQueue) -> Request:
+    queue.put(one := request())
+    return one
+
+
+def test_one_that_is_likely_to_come_is_waited_for() -> None:
+    queue, condition = queue_with_gaps(0.25)
+    oldest = put_one(queue)
+    condition.script.append(Happening(0.125, lambda: put_one(queue)))
+    assert queue.wait_for_another(oldest, longest=1.0)
+    assert len(queue.waiting()) == 2
+
+
+def test_no_wait_is_longer_than_two_gaps() -> None:
+    queue, condition = queue_with_gaps(0.25)
+    assert not queue.wait_for_another(put_one(queue), longest=1.0)
+    assert condition.timeouts == [0.5]
+
+
+def test_the_oldest_waits_no_longer_than_it_may() -> None:
+    queue, condition = queue_with_gaps(0.25)
+    oldest = put_one(queue)
+    condition.clock.now += 0.6875
+    assert not queue.wait_for_another(oldest, longest=1.0)
+    assert condition.timeouts == [0.3125]
+    assert not queue.wait_for_another(oldest, longest=1.0)
+    assert len(condition.timeouts) == 1
+
+
+def test_one_that_is_not_likely_to_come_in_time_is_not_waited_for() -> None:
+    queue, condition = queue_with_gaps(2.0)
+    assert not queue.wait_for_another(put_one(queue), longest=1.0)
+    alone = RequestQueue(condition.clock, condition)
+    assert not alone.wait_for_another(put_one(alone), longest=1.0)
+    assert condition.timeouts == []
+
+
+def test_a_queue_that_is_closed_meanwhile_has_no_other() -> None:
+    queue, condition = queue_with_gaps(0.25)
+    oldest = put_one(queue)
+    condition.script.append(Happening(0.125, queue.close))
+    assert not queue.wait_for_another(oldest, longest=1.0)
+    assert not queue.wait_for_another(oldest, longest=1.0)
+    assert len(condition.timeouts) == 1
+
+
+@given(
+    gaps=st.lists(st.floats(0, 3), min_size=1, max_size=20),
+    longest=st.floats(0, 2),
+    coming=st.lists(st.floats(0, 2), max_size=10),
+)
+def test_however_they_come_the_oldest_waits_no_longer_than_it_may(
+    gaps: list[float], longest: float, coming: list[float]
+) -> None:
+    clock = FakeClock()
+    condition = ScriptedCondition(clock)
+    queue = RequestQueue(clock, condition)
+    for gap in gaps:
+        queue.put(request())
+        clock.now += gap
+    queue.take(queue.waiting())
+    oldest = put_one(queue)
+    arrived = clock.now
+    condition.script += [Happening(after, lambda: put_one(queue)) for after in coming]
+    while queue.wait_for_another(oldest, longest):
+        pass
+    assert clock.now <= arrived + longest + 1e-6
+    assert len(condition.timeouts) <= len(coming) + 1

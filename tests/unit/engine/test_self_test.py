@@ -135,6 +135,48 @@ async def test_the_bound_is_what_decides(
         await engine.run_self_test()
 
 
+def with_gap(recorded: manifest.SelfTest, prompt: int, gap: float, bound: float) -> manifest.SelfTest:
+    """Record another edge of a prompt's root as better by `gap` than the one that the model takes.
+
+    Both log probabilities are moved by the same, so that each differs as little as it can.
+    """
+    content: dict[str, Any] = msgspec.to_builtins(recorded)
+    root = content["prompts"][prompt]["branches"][0]
+    taken, other = sorted(range(len(root)), key=root.__getitem__, reverse=True)[:2]
+    middle = (root[taken] + root[other]) / 2
+    root[other], root[taken] = middle + gap / 2, middle - gap / 2
+    content["bound"] = bound
+    return msgspec.convert(content, manifest.SelfTest)
+
+
+@pytest.mark.parametrize("prompt", range(3))
+async def test_another_decision_is_refused_though_every_probability_is_within_the_bound(
+    opened: Any, recorded: manifest.SelfTest, prompt: int
+) -> None:
+    row = sorted(recorded.prompts[prompt].branches[0])
+    apart = row[-1] - row[-2]
+    # Either log probability moves by (apart + gap) / 2.
+    bound = apart * 1.4
+    changed = with_gap(recorded, prompt, gap=apart * 1.5, bound=bound)
+    with pytest.raises(
+        SelfTestFailed,
+        match=rf"prompt {prompt + 1} of 3 .* by {apart * 1.25:.3g}, the two were {apart * 1.5:.3g} apart, "
+        rf"and {bound:.3g} is allowed",
+    ):
+        await opened(NumpyModel(400), recorded=changed).run_self_test()
+
+
+async def test_of_two_that_are_within_the_bound_of_each_other_either_may_be_decided(
+    opened: Any, recorded: manifest.SelfTest
+) -> None:
+    row = sorted(recorded.prompts[1].branches[0])
+    apart = row[-1] - row[-2]
+    changed = with_gap(recorded, 1, gap=apart * 1.3, bound=apart * 1.4)
+    report = await opened(NumpyModel(400), recorded=changed).run_self_test()
+    # What is reported is the difference alone.
+    assert report.difference == pytest.approx(apart * 1.15, abs=1e-4)
+
+
 async def test_a_probe_asks_each_prompt_in_its_turn(opened: Any, recorded: manifest.SelfTest) -> None:
     model = NumpyModel(400)
     engine = opened(model, recorded=shifted(recorded, 2, 1.0))

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,22 @@ async def test_two_models_must_fit(served: Served, mib: int, result: ReloadResul
 async def test_a_bundle_that_does_not_load_keeps_the_old_one(served: Served, error: Exception) -> None:
     served.load_error = error
     await keeps_the_old_one(served)
+
+
+async def test_a_slower_provider_than_before_keeps_the_old_one(served: Served) -> None:
+    served.first.identity = replace(served.first.identity, provider="cuda")
+    served.prepare = lambda engine: setattr(
+        engine, "identity", replace(engine.identity, preferred_provider="cuda")
+    )
+    await keeps_the_old_one(served)
+
+
+async def test_a_provider_that_the_old_one_could_not_have_either(served: Served) -> None:
+    fell_back = {"provider": "cpu", "preferred_provider": "cuda"}
+    served.first.identity = replace(served.first.identity, **fell_back)  # type: ignore[arg-type]
+    served.prepare = lambda engine: setattr(engine, "identity", replace(engine.identity, **fell_back))
+    turn(served.link, "two")
+    assert await served.reload.run() is ReloadResult.DONE
 
 
 async def test_a_folder_without_a_bundle_keeps_the_old_one(served: Served, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_every_number_has_its_name() -> None:
         "precision": "fp16",
     }
     assert {name: value for (name, labels), value in found.samples.items() if not labels} == {
+        "archroute_provider_fallback": 0,
         "archroute_admitted_requests_under_way": 31,
         "archroute_admitted_tokens_under_way": 32,
         "archroute_admitted_requests_total": 33,
@@ -76,3 +77,13 @@ def test_every_number_has_its_name() -> None:
     assert found.by("archroute_queue_left_requests_total", "reason") == {"cancelled": 8, "expired": 9}
     assert found.by("archroute_prefix_cache_tokens_total", "result") == {"hit": 11, "miss": 12}
     assert found.by("archroute_decision_cache_lookups_total", "result") == {"hit": 21, "miss": 22}
+
+
+def test_a_fallback_shows_until_another_engine_takes_over() -> None:
+    registry = CollectorRegistry()
+    collector = EngineCollector()
+    registry.register(collector)
+    fell_back = Identity("sha256:ab", "arch-router/gateway", "cpu", preferred_provider="cuda")
+    for identity, expected in ((fell_back, 1), (Identity("sha256:cd", "arch-router/gateway", "cuda"), 0)):
+        collector.open(FakeEngine(identity))
+        assert read_registry(registry).samples["archroute_provider_fallback", frozenset()] == expected

@@ -46,6 +46,7 @@ VALUES = {
     "self_test": ("true", True),
     "traces": ("yes", True),
     "provider": ("cuda", "cuda"),
+    "engine_cache": ("/var/cache/engines", Path("/var/cache/engines")),
     "threads": ("3", 3),
     "max_prompt_tokens": ("2048", 2048),
     "tree_tokens": ("64", 64),

@@ -9,8 +9,9 @@ import pytest
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.gguf_file import GgufFile
 from archroute_export.checkpoint.shape import RopeScaling
-from support.checkpoints import CHAT_TEMPLATE, tiny_tokenizer
+from support.checkpoints import tiny_tokenizer
 from support.gguf_checkpoints import write_tiny_gguf
+from synthetic.tokenizer import CHAT_TEMPLATE
 
 Q8_0 = gguf.GGMLQuantizationType.Q8_0
 

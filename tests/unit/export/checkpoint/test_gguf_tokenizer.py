@@ -7,7 +7,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.gguf_tokenizer import tokenizer_json
-from support.checkpoints import QWEN2_PATTERN, tiny_tokenizer
+from support.checkpoints import tiny_tokenizer
+from synthetic.tokenizer import QWEN2_PATTERN
 
 # From Llama 3's tokenizer.json.
 LLAMA3_PATTERN = QWEN2_PATTERN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")

@@ -9,7 +9,8 @@ from safetensors.numpy import load_file, save_file
 
 from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
-from support.checkpoints import CHAT_TEMPLATE, tiny_config, write_tiny_checkpoint
+from support.checkpoints import tiny_config, write_tiny_checkpoint
+from synthetic.tokenizer import CHAT_TEMPLATE
 
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 

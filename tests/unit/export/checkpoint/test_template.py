@@ -9,7 +9,8 @@ from archroute_export.checkpoint.errors import CheckpointError
 from archroute_export.checkpoint.safetensors_folder import SafetensorsFolder
 from archroute_export.checkpoint.template import chat_frame
 from archroute_server.router.tokenizer import Tokenizer as RouterTokenizer
-from support.checkpoints import CHAT_TEMPLATE, SYSTEM_MESSAGE, write_tiny_checkpoint
+from support.checkpoints import write_tiny_checkpoint
+from synthetic.tokenizer import CHAT_TEMPLATE, SYSTEM_MESSAGE
 
 START = {"token": 1, "text": "<|im_start|>"}
 END = {"token": 2, "text": "<|im_end|>"}

@@ -1,0 +1,1 @@
+"""Building a provider's engines ahead of serving: the command `archroute build-engines`."""
