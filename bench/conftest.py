@@ -8,12 +8,9 @@ import pytest
 from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.embedded import embedded_bundle
 from archroute_server.engine.engine import Engine
-from archroute_server.engine.loading import load_engine
+from archroute_server.engine.loading import load_engine, open_encoder
 from archroute_server.router.encoder import PromptEncoder
-from archroute_server.router.frame import ChatFrame
 from archroute_server.router.message import Message
-from archroute_server.router.prompt import PromptVariant
-from archroute_server.router.tokenizer import Tokenizer
 from workload import read_dialogues
 
 
@@ -25,13 +22,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="session")
 def encoder(bundle: Bundle) -> PromptEncoder:
-    prompt = bundle.manifest.prompt
-    return PromptEncoder(
-        PromptVariant.load(prompt.variant),
-        ChatFrame.from_json(prompt.chat_frame),
-        Tokenizer.from_file(bundle.tokenizer),
-        budget=4096,
-    )
+    return open_encoder(bundle, max_prompt_tokens=4096)
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,7 @@ from archroute_export.exporting import ExportRequest, export
 from archroute_export.progress import Stages
 from archroute_server.bundle.bundle import open_bundle
 from archroute_server.bundle.manifest import MANIFEST_FILE, Manifest
-from archroute_server.router.encoder import PromptEncoder
-from archroute_server.router.frame import ChatFrame
-from archroute_server.router.prompt import PromptVariant
-from archroute_server.router.tokenizer import Tokenizer
+from archroute_server.engine.loading import open_encoder
 from gpu_run.plan import BUNDLE, CHECKPOINT, REQUESTS, SEED, Plan
 from gpu_run.requests import RequestMaker, texts
 from peers.results import Results
@@ -45,16 +42,10 @@ def run(plan: Plan, results: Results, found: dict[str, Any]) -> None:
 def _make_requests(plan: Plan, folder: Path) -> dict[str, Any]:
     """Return the requests of every case, for the processes that come after this one."""
     bundle = open_bundle(folder)
-    prompt = bundle.manifest.prompt
-    encoder = PromptEncoder(
-        PromptVariant.load(prompt.variant),
-        ChatFrame.from_json(prompt.chat_frame),
-        Tokenizer.from_file(bundle.tokenizer),
-        plan.max_prompt_tokens,
-    )
-    maker = RequestMaker(encoder, prompt.end_of_turn)
+    end_of_turn = bundle.manifest.prompt.end_of_turn
+    maker = RequestMaker(open_encoder(bundle, plan.max_prompt_tokens), end_of_turn)
     return {
-        "end_of_turn": prompt.end_of_turn,
+        "end_of_turn": end_of_turn,
         "policy_sets": {str(count): maker.answers(count) for count in plan.policies},
         "cases": {case.name: maker.make(case, plan.most) for case in plan.cases()},
     }

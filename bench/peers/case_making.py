@@ -10,13 +10,11 @@ import tokenizers
 
 from archroute_server.bundle.bundle import open_bundle
 from archroute_server.engine.layout import lay_out
+from archroute_server.engine.loading import open_encoder
 from archroute_server.router.answer import answer_text, answer_trie
 from archroute_server.router.encoder import PromptEncoder
-from archroute_server.router.frame import ChatFrame
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import OTHER, Policy, PolicySet
-from archroute_server.router.prompt import PromptVariant
-from archroute_server.router.tokenizer import Tokenizer
 from peers import cases
 from peers.answer_paths import common_prefix
 from peers.settings import MAX_PROMPT_TOKENS
@@ -50,14 +48,10 @@ class CaseMaker:
     def of_bundle(cls, folder: Path) -> Self:
         """Make cases for the prompt and the tokenizer of a bundle."""
         bundle = open_bundle(folder)
-        prompt = bundle.manifest.prompt
-        encoder = PromptEncoder(
-            PromptVariant.load(prompt.variant),
-            ChatFrame.from_json(prompt.chat_frame),
-            Tokenizer.from_file(bundle.tokenizer),
-            MAX_PROMPT_TOKENS,
+        encoder = open_encoder(bundle, MAX_PROMPT_TOKENS)
+        return cls(
+            encoder, bundle.manifest.prompt.end_of_turn, tokenizers.Tokenizer.from_file(str(bundle.tokenizer))
         )
-        return cls(encoder, prompt.end_of_turn, tokenizers.Tokenizer.from_file(str(bundle.tokenizer)))
 
     def matrix(self) -> Iterator[cases.Case]:
         """Make a case for each number of policies and of user turns; no conversation comes twice in one."""

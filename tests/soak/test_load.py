@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import grpc
@@ -31,6 +31,14 @@ async def sample(server: WatchedServer, samples: list[tuple[float, Holdings]]) -
     while True:
         samples.append((time.monotonic(), await asyncio.to_thread(server.holdings)))
         await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def slope(samples: Sequence[tuple[float, Holdings]]) -> float:
+    """Return how much more memory was held with each second, in bytes; 0 for too few samples."""
+    if len(samples) < 2:
+        return 0.0
+    moments, held = zip(*((moment, now.resident_bytes) for moment, now in samples), strict=True)
+    return float(np.polyfit(np.array(moments) - moments[0], held, 1)[0])
 
 
 def counts(held: Holdings) -> str:
@@ -68,12 +76,11 @@ async def test_a_mixed_load_leaves_nothing_behind(
         after = await asyncio.to_thread(server.wait_until_released, before)
         assert server.process.stop() == 0
 
-    moments, held = zip(*((moment, now.resident_bytes) for moment, now in samples), strict=True)
-    slope = np.polyfit(np.array(moments) - moments[0], held, 1)[0] if len(samples) > 1 else 0.0
     growth = after.resident_bytes - before.resident_bytes
     record_property("resident memory after warm-up (MiB)", f"{before.resident_bytes / 2**20:.1f}")
     record_property("its growth (MiB)", f"{growth / 2**20:+.1f}")
-    record_property("its slope (KiB/s)", f"{slope / 2**10:+.2f}")
+    for part, some in (("slope", samples), ("slope in the second half", samples[len(samples) // 2 :])):
+        record_property(f"its {part} (KiB/s)", f"{slope(some) / 2**10:+.2f}")
     record_property("tasks, threads, descriptors before", counts(before))
     record_property("tasks, threads, descriptors after", counts(after))
     record_property("answers by what decided", str(metrics.by("archroute_answers_total", "decided_by")))

@@ -8,10 +8,8 @@ from archroute_export.exporting import ExportRequest, export
 from archroute_export.progress import Stages
 from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.bundle.manifest import PrecisionName
+from archroute_server.engine import loading
 from archroute_server.router.encoder import PromptEncoder
-from archroute_server.router.frame import ChatFrame
-from archroute_server.router.prompt import PromptVariant
-from archroute_server.router.tokenizer import Tokenizer
 from archroute_server.runtime.device_session import DeviceSession
 from archroute_server.runtime.providers import choose_provider
 from archroute_server.runtime.session import Session
@@ -40,13 +38,7 @@ def open_session(bundle: Bundle) -> Session:
 
 def open_encoder(bundle: Bundle, budget: int = 2048) -> PromptEncoder:
     """Return the encoder of a bundle's prompts."""
-    prompt = bundle.manifest.prompt
-    return PromptEncoder(
-        PromptVariant.load(prompt.variant),
-        ChatFrame.from_json(prompt.chat_frame),
-        Tokenizer.from_file(bundle.tokenizer),
-        budget,
-    )
+    return loading.open_encoder(bundle, budget)
 
 
 def open_device_session(bundle: Bundle, **capabilities: Any) -> DeviceSession:

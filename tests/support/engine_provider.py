@@ -20,6 +20,7 @@ from archroute_server.runtime.engine_options import tensorrt_engines
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.shape_buckets import ShapeBuckets
+from support.wrapped_model import WrappedModel
 
 BUCKETS = ShapeBuckets(cached=(0, 64, 2048), new=(16, 64, 1024), rows=(4, 1024), candidates=(8, 512))
 
@@ -100,18 +101,10 @@ def disk_full() -> OSError:
 
 
 @dataclass
-class DoctoredModel:
+class DoctoredModel(WrappedModel):
     """Gives the logits of `model`, each changed by `change`."""
 
-    model: Model
     change: Callable[[Floats], Floats]
-
-    @property
-    def tree_attention(self) -> bool:
-        return self.model.tree_attention
-
-    def empty_cache(self) -> KeyValueCache:
-        return self.model.empty_cache()
 
     def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
         logits, cache = self.model.run(forward, past)

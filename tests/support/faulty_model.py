@@ -5,32 +5,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from archroute_server.engine.model import Model
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.host_cache import HostCache
 from archroute_server.runtime.kv_cache import KeyValueCache
+from support.wrapped_model import WrappedModel
 
 
 @dataclass
-class FaultyModel:
+class FaultyModel(WrappedModel):
     """Passes on to `model`, unless a fault was injected.
 
     `hanging` is set while a pass hangs, until `release` is set. Once released it does not hang again.
     """
 
-    model: Model
     raises: bool = False
     not_a_number: bool = False
     hangs: bool = False
     hanging: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def tree_attention(self) -> bool:
-        return self.model.tree_attention
-
-    def empty_cache(self) -> KeyValueCache:
-        return self.model.empty_cache()
 
     def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
         if self.hangs:

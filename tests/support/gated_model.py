@@ -3,29 +3,21 @@
 import threading
 from dataclasses import dataclass, field
 
-from archroute_server.engine.model import Model
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
+from support.wrapped_model import WrappedModel
 
 
 @dataclass
-class GatedModel:
+class GatedModel(WrappedModel):
     """Waits at the gate before each pass of `model`; `arrived` is set by the first to get there.
 
     Keeps every `Forward` that went through.
     """
 
-    model: Model
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     forwards: list[Forward] = field(default_factory=list)
-
-    @property
-    def tree_attention(self) -> bool:
-        return self.model.tree_attention
-
-    def empty_cache(self) -> KeyValueCache:
-        return self.model.empty_cache()
 
     def run(self, forward: Forward, past: KeyValueCache) -> tuple[Floats, KeyValueCache]:
         self.arrived.set()

@@ -141,6 +141,25 @@ class EngineSettings:
     self_test: bool = True
 
 
+def open_encoder(bundle: Bundle, max_prompt_tokens: int) -> PromptEncoder:
+    """Return what writes and tokenizes the prompts of a bundle, cut to `max_prompt_tokens`.
+
+    Raises `BundleError` for a prompt, a frame or a tokenizer that is not understood.
+    """
+    prompt = bundle.manifest.prompt
+    try:
+        return PromptEncoder(
+            PromptVariant.load(prompt.variant),
+            ChatFrame.from_json(prompt.chat_frame),
+            Tokenizer.from_file(bundle.tokenizer),
+            max_prompt_tokens,
+        )
+    except UnknownPromptVariant as error:
+        raise BundleError(f"{bundle.folder}: {error}; install a newer archroute") from error
+    except (ChatFrameError, TokenizerError) as error:
+        raise BundleError(f"{bundle.folder}: {error}; export the checkpoint again") from error
+
+
 def make_engine(
     bundle: Bundle, provider: str, settings: EngineSettings, load: Callable[[Provider], Model]
 ) -> Engine:
@@ -155,17 +174,7 @@ def make_engine(
         # A pass is on top of at most all tokens of the prompt and its answers but one.
         positions, of = engines.buckets.cached[-1], f"the engines of the {provider} provider have"
     budget = prompt_budget(settings.max_prompt_tokens, settings.limits.tree_tokens, positions, of)
-    try:
-        encoder = PromptEncoder(
-            PromptVariant.load(manifest.prompt.variant),
-            ChatFrame.from_json(manifest.prompt.chat_frame),
-            Tokenizer.from_file(bundle.tokenizer),
-            budget,
-        )
-    except UnknownPromptVariant as error:
-        raise BundleError(f"{bundle.folder}: {error}; install a newer archroute") from error
-    except (ChatFrameError, TokenizerError) as error:
-        raise BundleError(f"{bundle.folder}: {error}; export the checkpoint again") from error
+    encoder = open_encoder(bundle, budget)
     fixed_prompts = _fixed_prompts(bundle, encoder) if settings.self_test else None
     loaded = load_on_provider(provider, manifest.precision, load)
     if loaded.fallback is not None:

@@ -21,7 +21,6 @@ from archroute_server.bundle.manifest import MANIFEST_FILE
 from archroute_server.config import Settings
 from archroute_server.engine.loading import load_engine
 from archroute_server.engine.self_test import SelfTestFailed
-from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS
 from archroute_server.rpc.address import Address
 from archroute_server.runtime import engine_cache
 from archroute_server.runtime.errors import RuntimeLoadError
@@ -33,6 +32,7 @@ from support.checkpoints import write_tiny_checkpoint
 from support.engine_calls import POLICIES, user
 from support.engine_provider import BUCKETS, FakeEngineBuilds, disk_full, permuting, perturbing
 from support.rpc_calls import Log, logging_to_memory
+from support.signals import given_back
 
 
 @pytest.fixture(scope="module")
@@ -290,10 +290,8 @@ def log() -> Iterator[Log]:
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    handlers = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, RELOAD_SIGNAL)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    with given_back():
+        yield
 
 
 async def serve_until_ready(settings: Settings, log: Log) -> None:

@@ -1,16 +1,15 @@
 """A real server on a real socket, in front of an engine without a model."""
 
-import signal
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
 
 from archroute.v1.router_pb2_grpc import RouterServiceStub
-from archroute_server.lifecycle.signals import RELOAD_SIGNAL, STOP_SIGNALS
 from archroute_server.rpc.address import Address
 from support.fake_engine import FakeEngine
 from support.rpc_calls import Log, Served, logging_to_memory, new_server
+from support.signals import given_back
 
 
 @pytest.fixture
@@ -37,7 +36,5 @@ def log() -> Iterator[Log]:
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """Give the signals back that a server took which runs in the test's own process."""
-    handlers = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, RELOAD_SIGNAL)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    with given_back():
+        yield
