@@ -10,7 +10,7 @@ from archroute_server.bundle.bundle import Bundle, open_bundle
 from archroute_server.bundle.manifest import PrecisionName
 from archroute_server.engine import loading
 from archroute_server.router.encoder import PromptEncoder
-from archroute_server.runtime.device_session import DeviceSession
+from archroute_server.runtime.device.session import DeviceSession
 from archroute_server.runtime.providers import choose_provider
 from archroute_server.runtime.session import Session
 

@@ -1,11 +1,11 @@
 """The graphs that cut and join keys and values on a device. `make graphs` writes them, a test compares them.
 
-They lie in the server, which has no library to write graphs: see `archroute_server.runtime.cache_copies`.
+They lie in the server, which has no library to write graphs: see `cache_copies` there.
 """
 
 import onnx_ir as ir
 
-from archroute_server.runtime.cache_copies import GRAPHS, JOINED_AT_ONCE
+from archroute_server.runtime.device.cache_copies import GRAPHS, JOINED_AT_ONCE
 
 # The oldest in which both operators are what they are in newer ones, and its IR version.
 OPSET, IR_VERSION = 13, 8

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from archroute_server.runtime.device_cache import DeviceCache
+from archroute_server.runtime.device.cache import DeviceCache
 from archroute_server.runtime.host_cache import HostCache
 from archroute_server.runtime.kv_cache import KeyValueCache
 

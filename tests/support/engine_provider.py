@@ -16,7 +16,7 @@ import pytest
 from archroute_server.engine import loading
 from archroute_server.engine.model import Model
 from archroute_server.runtime import inference_session, providers, session
-from archroute_server.runtime.engine_options import tensorrt_engines
+from archroute_server.runtime.engines.options import tensorrt_engines
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.shape_buckets import ShapeBuckets

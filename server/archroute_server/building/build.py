@@ -20,7 +20,7 @@ from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import EngineSettings, engine_key, load_model, make_engine
 from archroute_server.engine.self_test import SelfTestFailed, SelfTestReport
 from archroute_server.engine.shape_runs import profile_shapes, run_shape
-from archroute_server.runtime.engine_cache import EngineCache, rereading, seal
+from archroute_server.runtime.engines.cache import EngineCache, rereading, seal
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.providers import Provider, choose_provider
 

@@ -18,9 +18,9 @@ from archroute_server.router.errors import InvalidRequest
 from archroute_server.router.frame import ChatFrame, ChatFrameError
 from archroute_server.router.prompt import PromptVariant, UnknownPromptVariant
 from archroute_server.router.tokenizer import Tokenizer, TokenizerError
-from archroute_server.runtime.device_session import DeviceSession
+from archroute_server.runtime.device.session import DeviceSession
 from archroute_server.runtime.diagnosis import make_ready
-from archroute_server.runtime.engine_cache import EngineCache
+from archroute_server.runtime.engines.cache import EngineCache
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.optimum_session import OptimumSession
 from archroute_server.runtime.provider_choice import load_on_provider

@@ -7,7 +7,7 @@ import numpy as np
 
 from archroute_server.bundle.manifest import ModelDimensions
 from archroute_server.engine.model import Model
-from archroute_server.runtime.engine_profile import EngineProfile
+from archroute_server.runtime.engines.profile import EngineProfile
 from archroute_server.runtime.forward import Forward
 from archroute_server.runtime.kv_cache import KeyValueCache
 from archroute_server.runtime.shape_buckets import Shape, ShapeBuckets

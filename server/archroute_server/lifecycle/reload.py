@@ -21,7 +21,7 @@ from archroute_server.lifecycle.served_engine import LAST_PASS_SECONDS, CurrentE
 from archroute_server.lifecycle.starting import Prepare, start_engine
 from archroute_server.lifecycle.warm_up import ModelUnusable
 from archroute_server.runtime.errors import RuntimeLoadError
-from archroute_server.runtime.memory import available_memory
+from archroute_server.runtime.machine.memory import available_memory
 from archroute_server.telemetry.logging import log_event
 
 # What a loaded model takes for each byte of its bundle: the README has 1.1 for int8, and other precisions are

@@ -7,10 +7,10 @@ from types import MappingProxyType
 import numpy as np
 import onnxruntime as ort
 
-from archroute_server.runtime.cpu_quota import threads_in_quota
 from archroute_server.runtime.diagnosis import make_ready
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.forward import FloatType
+from archroute_server.runtime.machine.cpu_quota import threads_in_quota
 from archroute_server.runtime.plugin import plugin_devices
 from archroute_server.runtime.providers import Provider
 

@@ -7,7 +7,7 @@ the providers' own libraries in its wheels.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from archroute_server.runtime.engine_options import EngineOptions, tensorrt_engines, tensorrt_rtx_engines
+from archroute_server.runtime.engines.options import EngineOptions, tensorrt_engines, tensorrt_rtx_engines
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.shape_buckets import ShapeBuckets
 

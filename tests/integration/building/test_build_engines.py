@@ -22,7 +22,7 @@ from archroute_server.config import Settings
 from archroute_server.engine.loading import load_engine
 from archroute_server.engine.self_test import SelfTestFailed
 from archroute_server.rpc.address import Address
-from archroute_server.runtime import engine_cache
+from archroute_server.runtime.engines import cache as engine_cache
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.providers import PROVIDERS
 from archroute_server.telemetry.logging import LogFormat

@@ -19,8 +19,8 @@ from archroute_server.router.answer import answer_trie
 from archroute_server.router.decision import greedy_answer
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import Policy, PolicySet
-from archroute_server.runtime.device_cache import CacheOverwritten, DeviceCache
-from archroute_server.runtime.device_session import DeviceSession
+from archroute_server.runtime.device.cache import CacheOverwritten, DeviceCache
+from archroute_server.runtime.device.session import DeviceSession
 from archroute_server.runtime.forward import Forward
 from archroute_server.runtime.kv_cache import KeyValueCache, concatenate
 from archroute_server.runtime.session import Session

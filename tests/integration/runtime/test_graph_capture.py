@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from archroute_server.bundle.bundle import Bundle
-from archroute_server.runtime import device_session
-from archroute_server.runtime.device_session import DeviceSession
+from archroute_server.runtime.device import session as device_session
+from archroute_server.runtime.device.session import DeviceSession
 from archroute_server.runtime.forward import Floats
 from archroute_server.runtime.session import Session
 from archroute_server.runtime.shape_buckets import ShapeBuckets

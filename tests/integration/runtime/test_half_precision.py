@@ -15,7 +15,7 @@ from archroute_server.router.answer import answer_trie
 from archroute_server.router.decision import greedy_answer
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import Policy, PolicySet
-from archroute_server.runtime.device_session import DeviceSession
+from archroute_server.runtime.device.session import DeviceSession
 from archroute_server.runtime.session import Session
 from archroute_server.runtime.shape_buckets import ShapeBuckets
 from support.bundles import export_bundle, open_device_session, open_encoder, open_session

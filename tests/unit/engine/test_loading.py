@@ -1,7 +1,7 @@
 import pytest
 
 from archroute_server.engine.loading import prompt_budget, session_class
-from archroute_server.runtime.device_session import DeviceSession
+from archroute_server.runtime.device.session import DeviceSession
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.providers import PROVIDERS
 from archroute_server.runtime.session import Session

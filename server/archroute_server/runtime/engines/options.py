@@ -14,8 +14,8 @@ import onnxruntime as ort
 from archroute_server.bundle.engine_manifest import EngineKey
 from archroute_server.bundle.manifest import ModelDimensions
 from archroute_server.runtime.cuda_driver import compute_capability
-from archroute_server.runtime.engine_profile import EngineProfile, profile_text
-from archroute_server.runtime.engine_versions import tensorrt_rtx_version, tensorrt_version
+from archroute_server.runtime.engines.profile import EngineProfile, profile_text
+from archroute_server.runtime.engines.versions import tensorrt_rtx_version, tensorrt_version
 from archroute_server.runtime.shape_buckets import ShapeBuckets
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from archroute_server.runtime.device_memory import DEVICE_ID, WORD, DeviceMemory, TokenBlock
+from archroute_server.runtime.device.memory import DEVICE_ID, WORD, DeviceMemory, TokenBlock
 from archroute_server.runtime.inference_session import load_graph
 from archroute_server.runtime.providers import PROVIDERS
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from archroute_server.runtime.engine_versions import tensorrt_rtx_version, tensorrt_version
+from archroute_server.runtime.engines.versions import tensorrt_rtx_version, tensorrt_version
 from archroute_server.runtime.errors import RuntimeLoadError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from archroute_server.runtime.device_memory import DeviceMemory
+from archroute_server.runtime.device.memory import DeviceMemory
 from archroute_server.runtime.forward import hidden_score
 
 

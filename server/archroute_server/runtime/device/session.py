@@ -10,11 +10,11 @@ from types import MappingProxyType
 import onnxruntime as ort
 
 from archroute_server.bundle.manifest import ModelDimensions
-from archroute_server.runtime.attention_bias import AttentionBias
-from archroute_server.runtime.bound_pass import BoundPass
-from archroute_server.runtime.cache_copies import CacheCopies
-from archroute_server.runtime.device_cache import DeviceCache, Lease
-from archroute_server.runtime.device_memory import DeviceMemory, TokenBlock
+from archroute_server.runtime.device.attention_bias import AttentionBias
+from archroute_server.runtime.device.bound_pass import BoundPass
+from archroute_server.runtime.device.cache import DeviceCache, Lease
+from archroute_server.runtime.device.cache_copies import CacheCopies
+from archroute_server.runtime.device.memory import DeviceMemory, TokenBlock
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.inference_session import graph_float_type, load_graph

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from archroute_server.runtime.memory import available_memory
+from archroute_server.runtime.machine.memory import available_memory
 
 Write = Callable[[str, str], None]
 

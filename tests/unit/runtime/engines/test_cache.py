@@ -11,7 +11,7 @@ import pytest
 
 from archroute_server.bundle import whole_folder
 from archroute_server.bundle.engine_manifest import ENGINE_MANIFEST_FILE, EngineKey
-from archroute_server.runtime.engine_cache import EngineCache, rereading, seal
+from archroute_server.runtime.engines.cache import EngineCache, rereading, seal
 from archroute_server.runtime.errors import RuntimeLoadError
 
 KEY = EngineKey(
@@ -191,7 +191,7 @@ BUILDER = """
 import sys, msgspec
 from pathlib import Path
 from archroute_server.bundle.engine_manifest import EngineKey
-from archroute_server.runtime.engine_cache import EngineCache, seal
+from archroute_server.runtime.engines.cache import EngineCache, seal
 
 key = msgspec.json.decode(sys.argv[2], type=EngineKey)
 with EngineCache(Path(sys.argv[1])).building(key) as partial:

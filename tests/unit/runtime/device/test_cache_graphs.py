@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from archroute_server.runtime.cache_copies import GRAPHS, JOINED_AT_ONCE
+from archroute_server.runtime.device.cache_copies import GRAPHS, JOINED_AT_ONCE
 from support.cache_graphs import graphs
 
 TOKENS = np.arange(4 * 2 * 10 * 3, dtype=np.int32).reshape(4, 2, 10, 3)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archroute_server.bundle.manifest import ModelDimensions
-from archroute_server.runtime.engine_options import tensorrt_engines, tensorrt_rtx_engines
-from archroute_server.runtime.engine_profile import EngineProfile, input_shapes, profile_text
+from archroute_server.runtime.engines.options import tensorrt_engines, tensorrt_rtx_engines
+from archroute_server.runtime.engines.profile import EngineProfile, input_shapes, profile_text
 from archroute_server.runtime.providers import GPU_BUCKETS, PROVIDERS
 from archroute_server.runtime.shape_buckets import Shape, ShapeBuckets
 from support.bundles import export_bundle

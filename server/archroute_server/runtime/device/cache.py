@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archroute_server.runtime.cache_copies import CacheCopies
-from archroute_server.runtime.device_memory import DeviceMemory, TokenBlock
+from archroute_server.runtime.device.cache_copies import CacheCopies
+from archroute_server.runtime.device.memory import DeviceMemory, TokenBlock
 
 
 class CacheOverwritten(RuntimeError):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from archroute_server.runtime.cpu_quota import cpu_quota, threads_in_quota
+from archroute_server.runtime.machine.cpu_quota import cpu_quota, threads_in_quota
 
 Write = Callable[[str, str], None]
 

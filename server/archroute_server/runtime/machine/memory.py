@@ -12,7 +12,7 @@ A limit of each folder above holds too. The memory of a GPU is not looked at.
 import math
 from pathlib import Path
 
-from archroute_server.runtime.cgroups import CGROUPS, OWN_CGROUP, cgroup_folders, read_text
+from archroute_server.runtime.machine.cgroups import CGROUPS, OWN_CGROUP, cgroup_folders, read_text
 
 MEMINFO = Path("/proc/meminfo")
 

@@ -15,7 +15,7 @@ import math
 import os
 from pathlib import Path
 
-from archroute_server.runtime.cgroups import CGROUPS, OWN_CGROUP, cgroup_folders, read_text
+from archroute_server.runtime.machine.cgroups import CGROUPS, OWN_CGROUP, cgroup_folders, read_text
 
 CPUS = Path("/sys/devices/system/cpu")
 

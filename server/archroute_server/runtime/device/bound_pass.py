@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnxruntime as ort
 
-from archroute_server.runtime.attention_bias import AttentionBias
-from archroute_server.runtime.device_memory import DEVICE_ID, DeviceMemory, TokenBlock
+from archroute_server.runtime.device.attention_bias import AttentionBias
+from archroute_server.runtime.device.memory import DEVICE_ID, DeviceMemory, TokenBlock
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.shape_buckets import Shape
 

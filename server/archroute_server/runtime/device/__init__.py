@@ -1,0 +1,1 @@
+"""Forward passes whose keys and values stay in the memory of a device."""

@@ -1,0 +1,1 @@
+"""Engines: what TensorRT makes of a graph, ahead of serving."""

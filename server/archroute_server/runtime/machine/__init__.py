@@ -1,0 +1,1 @@
+"""What the machine and its container leave to the process."""
