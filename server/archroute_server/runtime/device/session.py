@@ -15,6 +15,7 @@ from archroute_server.runtime.device.bound_pass import BoundPass
 from archroute_server.runtime.device.cache import DeviceCache, Lease
 from archroute_server.runtime.device.cache_copies import CacheCopies
 from archroute_server.runtime.device.memory import DeviceMemory, TokenBlock
+from archroute_server.runtime.diagnosis import make_ready
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.inference_session import graph_float_type, load_graph
@@ -148,6 +149,8 @@ def _load(
     none does on CUDA, since they compute no shapes.
     """
     if provider.graph_capture:
+        # A provider that cannot run at all is not for want of CUDA graphs.
+        make_ready(provider)
         capturing = {**options, **_CAPTURE_OPTIONS.get(provider.onnxruntime_name, {})}
         try:
             return load_graph(graph, provider, threads, capturing), True
