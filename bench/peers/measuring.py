@@ -83,13 +83,23 @@ def _measure_missing(
     for callers in CALLERS:
         if str(callers) in found["bursts"]:
             continue
+        first = _asked(found)
+        if first >= len(main.requests):
+            say(f"  {callers} callers: not measured, all {first} requests have been asked")
+            continue
         worker.ask("decide", case=main.name, index=0)
         burst = worker.ask(
-            "burst", case=main.name, callers=callers, seconds=effort.burst_seconds, first=WARM_UP
+            "burst", case=main.name, callers=callers, seconds=effort.burst_seconds, first=first
         )
         found["bursts"][str(callers)] = burst
         save()
         say(f"  {callers} callers: {burst['decisions']} decisions")
+
+
+def _asked(found: dict[str, Any]) -> int:
+    """Return how many requests of the main case were asked, whose conversations a peer may have kept."""
+    bursts = sum(burst["decisions"] for burst in found["bursts"].values())
+    return WARM_UP + len(found["cases"][MAIN_CASE]["seconds"]) + bursts
 
 
 def latencies(worker: WorkerProcess, case: Case, effort: Effort) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def draw_peers(found: dict[str, dict[str, Any]], path: Path) -> None:
     left.plot([latency.p99 for latency in latencies], places, "k.", label="p99")
     left.set_yticks(places, [PEERS[name].title for name in names])
     left.invert_yaxis()
-    left.set(xlabel="p50, milliseconds (logarithmic)", xscale="log", title=MAIN_CASE)
-    left.legend(loc="lower right")
+    left.set(xlabel="p50, milliseconds", title=MAIN_CASE)
+    left.legend(loc="upper right")
     height = 0.8 / len(CALLERS)
     for number, callers in enumerate(CALLERS):
         bursts = [found[name].get("bursts", {}).get(str(callers)) for name in names]

@@ -17,13 +17,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from peers.backends.backend import Backend
-from peers.cases import Case, read_cases
+from peers.cases import Case, Request, read_cases
 from peers.peer import PEERS, SERVER, Peer
 
 
@@ -59,14 +59,19 @@ class Worker:
         }
 
     def _burst(self, case: Case, callers: int, seconds: float, first: int) -> dict[str, Any]:
-        """Let callers ask one request after the other until the time is over; at least one of them once."""
-        turn = _Turns(first, len(case.requests))
+        """Let callers ask one after the other until the time, or the requests from `first` on, are over.
+
+        At least one of them asks once. None is asked a second time, when its conversation would be known.
+        """
+        turn = _Turns(case.requests[first:])
         start = time.perf_counter()
         end = start + seconds
         if self._backend.batches:
             # Their answers come together, so all ask again at the same time.
             while not turn.taken or time.perf_counter() < end:
-                self._backend.decide_together(case, [case.requests[turn.take()] for _ in range(callers)])
+                if not (together := turn.take(callers)):
+                    break
+                self._backend.decide_together(case, together)
         else:
             self._call_from_threads(case, callers, end, turn)
         return {"decisions": turn.taken, "seconds": time.perf_counter() - start}
@@ -84,7 +89,9 @@ class Worker:
                         # Waiting for the others may have taken all the time that there was.
                         if turn.taken and time.perf_counter() >= end:
                             break
-                        self._backend.decide(case, case.requests[turn.take()])
+                        if not (request := turn.take(1)):
+                            break
+                        self._backend.decide(case, *request)
             except BaseException as error:  # noqa: BLE001
                 failures.append(error)
 
@@ -98,18 +105,19 @@ class Worker:
 
 
 class _Turns:
-    """Hands out the requests of a case in turn, from `first` on, to several threads."""
+    """Hands out requests in turn, each once, to several threads."""
 
-    def __init__(self, first: int, count: int) -> None:
-        self._first = first
-        self._count = count
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._requests = requests
         self._lock = threading.Lock()
         self.taken = 0
 
-    def take(self) -> int:
+    def take(self, most: int) -> Sequence[Request]:
+        """Return the next requests, fewer than `most` if there are no more."""
         with self._lock:
-            self.taken += 1
-            return (self._first + self.taken - 1) % self._count
+            taken = self._requests[self.taken : self.taken + most]
+            self.taken += len(taken)
+            return taken
 
 
 def load(peer: Peer, folder: Path, threads: int, cases: dict[str, Case]) -> Backend:

@@ -27,7 +27,7 @@ class FakeWorker:
     def __init__(self, broken: str = "") -> None:
         self.broken = broken
         self.asked: list[tuple[str, int]] = []
-        self.bursts: list[int] = []
+        self.bursts: list[tuple[int, int]] = []
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         if do == "memory":
@@ -35,7 +35,7 @@ class FakeWorker:
         if arguments["case"] == self.broken:
             raise PeerError("its process ended")
         if do == "burst":
-            self.bursts.append(arguments["callers"])
+            self.bursts.append((arguments["callers"], arguments["first"]))
             return {"decisions": 10, "seconds": 1.0}
         self.asked.append((arguments["case"], arguments["index"]))
         return {"policy": "code", "prompt_tokens": 30, "seconds": 0.5, "elsewhere": None}
@@ -44,7 +44,7 @@ class FakeWorker:
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
     results = Results(SHAPES["135m"], tmp_path)
-    write_cases(results.cases, [make_case(MAIN_CASE, 9), make_case(FIFTY, 9)])
+    write_cases(results.cases, [make_case(MAIN_CASE, 40), make_case(FIFTY, 9)])
     (results.folder / PEER.files).mkdir()
     return results
 
@@ -72,7 +72,8 @@ def test_every_case_and_number_of_callers_is_measured(
     found = results.read(PEER.name)
     assert list(found["cases"]) == [MAIN_CASE, FIFTY]
     assert all(case["seconds"] == [0.5] * 3 for case in found["cases"].values())
-    assert worker.bursts == list(CALLERS)
+    # Each begins with the first request that was not asked: two that are not counted, three, and ten a burst.
+    assert worker.bursts == [(callers, 5 + 10 * turn) for turn, callers in enumerate(CALLERS)]
     assert found["finished"]
     assert (found["peak_bytes"], found["load_seconds"], found["threads"]) == (2**30, 1.5, 2)
     assert set(found["versions"]) == set(PEER.distributions)
@@ -80,14 +81,14 @@ def test_every_case_and_number_of_callers_is_measured(
 
 def test_warm_up_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = FakeWorker()
-    found = latencies(worker, make_case(MAIN_CASE, 9), EFFORT)  # type: ignore[arg-type]
+    found = latencies(worker, make_case(MAIN_CASE, 40), EFFORT)  # type: ignore[arg-type]
     assert [index for _, index in worker.asked] == list(range(WARM_UP + 3))
     assert len(found["seconds"]) == 3
 
 
 def test_time_that_is_over_ends_a_case_after_the_least() -> None:
     effort = Effort(seconds=-1.0, least=2, most=5)
-    found = latencies(FakeWorker(), make_case(MAIN_CASE, 9), effort)  # type: ignore[arg-type]
+    found = latencies(FakeWorker(), make_case(MAIN_CASE, 40), effort)  # type: ignore[arg-type]
     assert len(found["policies"]) == 2
 
 

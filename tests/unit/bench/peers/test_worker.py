@@ -39,7 +39,7 @@ def test_a_decision_is_answered_with_what_it_took(case: Case) -> None:
 
 def burst(backend: Backend, case: Case, callers: int, seconds: float) -> int:
     worker = Worker(backend, {case.name: case})
-    command = {"do": "burst", "case": case.name, "callers": callers, "seconds": seconds, "first": 4}
+    command = {"do": "burst", "case": case.name, "callers": callers, "seconds": seconds, "first": 2}
     decisions: int = worker.answer(command)["decisions"]
     return decisions
 
@@ -47,7 +47,7 @@ def burst(backend: Backend, case: Case, callers: int, seconds: float) -> int:
 def test_callers_of_one_at_a_time_stop_when_the_time_is_over(case: Case) -> None:
     backend = Recorder()
     assert burst(backend, case, callers=4, seconds=0) == 1
-    assert backend.asked == [case.requests[4].prompt]
+    assert backend.asked == [case.requests[2].prompt]
 
 
 def test_callers_ask_at_the_same_time_where_that_is_possible(case: Case) -> None:
@@ -66,14 +66,21 @@ def test_callers_ask_at_the_same_time_where_that_is_possible(case: Case) -> None
     with pytest.raises(Met):
         burst(backend, case, callers=4, seconds=60)
     # The requests come in turn, beginning with the one that was named.
-    assert sorted(backend.asked) == sorted(case.requests[index].prompt for index in (4, 5, 0, 1))
+    assert sorted(backend.asked) == sorted(case.requests[index].prompt for index in (2, 3, 4, 5))
 
 
 def test_those_that_wait_are_decided_together(case: Case) -> None:
     backend = Recorder(batches=True)
     assert burst(backend, case, callers=3, seconds=0) == 3
     assert backend.together == [3]
-    assert backend.asked == [case.requests[index].prompt for index in (4, 5, 0)]
+    assert backend.asked == [case.requests[index].prompt for index in (2, 3, 4)]
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_no_request_is_asked_twice(case: Case, batches: bool) -> None:
+    backend = Recorder(batches=batches)
+    assert burst(backend, case, callers=3, seconds=60) == len(case.requests) - 2
+    assert sorted(backend.asked) == sorted(request.prompt for request in case.requests[2:])
 
 
 def test_a_failure_of_one_caller_is_the_answer(case: Case) -> None:
