@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from archroute_server.router.whole_file import sync
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
@@ -85,8 +87,4 @@ def _move(partial: Path, target: Path) -> None:
 def _sync(folder: Path) -> None:
     """Have the disk hold every file before the folder gets its name, so that a crash leaves none in part."""
     for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from archroute_server.router.whole_file import replacing
+from archroute_server.router.whole_file import replacing, sync
 
 PREFIX = ".writing-"
 """Begins the names of files that are not whole yet. After a crash they may be removed."""
@@ -23,19 +23,10 @@ def write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def remove_durably(path: Path) -> None:
     """Remove the file at `path`. Raises `OSError`."""
     path.unlink()
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names of the files in a folder. Raises `OSError`."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

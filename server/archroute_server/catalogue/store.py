@@ -9,10 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from archroute_server.catalogue.durable_file import PREFIX, remove_durably, sync_folder, write_durably
+from archroute_server.catalogue.durable_file import PREFIX, remove_durably, write_durably
 from archroute_server.catalogue.errors import PolicyStoreError, PolicyStoreUnwritable
 from archroute_server.router.policy import PolicySet
 from archroute_server.router.policy_file import PolicyFileError, load_policy_sets
+from archroute_server.router.whole_file import sync
 
 _LOCK = ".lock"
 _SUFFIX = ".yaml"
@@ -36,7 +37,7 @@ class PolicySetStore:
         try:
             if not folder.is_dir():
                 folder.mkdir(parents=True)
-                sync_folder(folder.parent)
+                sync(folder.parent)
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise PolicyStoreError(folder, f"cannot be opened: {error.strerror}") from error

@@ -11,7 +11,7 @@ rounding decides. The first alone would let two edges change places that are up 
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from archroute_server.bundle import manifest
@@ -19,7 +19,7 @@ from archroute_server.bundle.digest import tokens_sha256
 from archroute_server.engine.layout import BranchLayout, lay_out
 from archroute_server.engine.packed_row import Question
 from archroute_server.router.answer import answer_trie
-from archroute_server.router.decision import Rows, answer_log_probabilities, greedy_answer
+from archroute_server.router.decision import Rows, answer_log_probabilities, greedy_answer, likeliest
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import Policy, PolicySet
@@ -156,13 +156,8 @@ def _gap(prompt: _Prompt, answer: Rows) -> float:
     while branch is not None:
         recorded, row = prompt.expected.branches[branch], answer[branch]
         assert row is not None  # on the way, so the model was run at it
-        best, taken = _likeliest(recorded), _likeliest(row)
+        best, taken = likeliest(recorded), likeliest(row)
         if taken != best:
             return recorded[best] - recorded[taken]
         branch = prompt.question.layout.trie.branches[branch].edges[best].branch
     return 0.0
-
-
-def _likeliest(row: Sequence[float]) -> int:
-    """Return the place of the greatest, the first of equals, as a decision does."""
-    return max(range(len(row)), key=row.__getitem__)

@@ -112,6 +112,11 @@ def at_temperature(branch_log_probabilities: Rows, temperature: float) -> Rows:
     return [row if row is None else _softened(row, temperature) for row in branch_log_probabilities]
 
 
+def likeliest(row: Sequence[float]) -> int:
+    """Return the place of the greatest in a branch's row, the first of equals."""
+    return max(range(len(row)), key=row.__getitem__)
+
+
 def greedy_answer(trie: AnswerTrie, branch_log_probabilities: Rows) -> int:
     """Follow the likeliest edge from the root, on a tie the one with the lowest token id.
 
@@ -122,7 +127,7 @@ def greedy_answer(trie: AnswerTrie, branch_log_probabilities: Rows) -> int:
         row = branch_log_probabilities[index]
         if row is None:
             raise ValueError(f"branch {index} is on the way to the greedy answer, but has no row")
-        edge = trie.branches[index].edges[max(range(len(row)), key=row.__getitem__)]
+        edge = trie.branches[index].edges[likeliest(row)]
         if edge.answer is not None:
             return edge.answer
         assert edge.branch is not None

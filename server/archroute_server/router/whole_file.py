@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def sync(path: Path) -> None:
+    """Wait until the disk has a file's content, or the names of the files in a folder. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def replacing(path: Path, prefix: str) -> Iterator[BinaryIO]:
     """Give a file to write, and rename it to `path` when the block ends well.

@@ -1,6 +1,6 @@
 """KeyValueCache: the keys and values of tokens that the model has already read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
 
@@ -24,6 +24,16 @@ class KeyValueCache(Protocol):
 
     def followed_by(self, others: Sequence[Self]) -> Self:
         """Join the consecutive parts of one sequence that begins with this one, in memory of its own."""
+
+
+def cache_names(side: str, layers: int) -> Iterator[str]:
+    """Give the names of a graph's inputs or outputs for a cache, the key and the value of each layer in turn.
+
+    `side` is what the names begin with: in archroute's own graphs "past" or "present".
+    """
+    for layer in range(layers):
+        yield f"{side}.{layer}.key"
+        yield f"{side}.{layer}.value"
 
 
 def concatenate(parts: Sequence[KeyValueCache]) -> KeyValueCache:

@@ -1,6 +1,5 @@
 """OptimumSession: one ONNX Runtime session over a graph that optimum exported."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from archroute_server.bundle.manifest import ModelDimensions
 from archroute_server.runtime.forward import Floats, Forward
 from archroute_server.runtime.host_cache import Array, HostCache
 from archroute_server.runtime.inference_session import load_graph
-from archroute_server.runtime.kv_cache import KeyValueCache
+from archroute_server.runtime.kv_cache import KeyValueCache, cache_names
 from archroute_server.runtime.providers import Provider
 
 
@@ -49,11 +48,8 @@ class OptimumSession:
             "attention_mask": np.ones((1, total), np.int64),
             "position_ids": forward.positions[None],
         }
-        inputs.update(zip(self._names("past_key_values"), past.arrays, strict=True))
-        logits, *present = self._session.run(["logits", *self._names("present")], inputs)
+        inputs.update(zip(cache_names("past_key_values", self.dimensions.layers), past.arrays, strict=True))
+        logits, *present = self._session.run(
+            ["logits", *cache_names("present", self.dimensions.layers)], inputs
+        )
         return logits[0][np.ix_(forward.select, forward.candidates)], HostCache(tuple(present))
-
-    def _names(self, side: str) -> Iterator[str]:
-        for layer in range(self.dimensions.layers):
-            yield f"{side}.{layer}.key"
-            yield f"{side}.{layer}.value"

@@ -1,6 +1,6 @@
 """Session: one ONNX Runtime session over a bundle's graph."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,7 +11,7 @@ from archroute_server.bundle.manifest import ModelDimensions
 from archroute_server.runtime.forward import Floats, Forward, hidden_score
 from archroute_server.runtime.host_cache import Array, HostCache
 from archroute_server.runtime.inference_session import graph_float_type, load_graph
-from archroute_server.runtime.kv_cache import KeyValueCache
+from archroute_server.runtime.kv_cache import KeyValueCache, cache_names
 from archroute_server.runtime.providers import Provider
 
 
@@ -63,9 +63,9 @@ class Session:
             "select": select,
             "candidates": forward.candidates,
         }
-        inputs.update(zip(self._names("past"), past.arrays, strict=True))
+        inputs.update(zip(cache_names("past", self.dimensions.layers), past.arrays, strict=True))
         outputs: dict[str, Array] = {"logits": logits}
-        outputs.update(zip(self._names("present"), present.arrays, strict=True))
+        outputs.update(zip(cache_names("present", self.dimensions.layers), present.arrays, strict=True))
         self._binding.clear_binding_inputs()
         self._binding.clear_binding_outputs()
         for name, array in inputs.items():
@@ -74,11 +74,6 @@ class Session:
             self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
         self._session.run_with_iobinding(self._binding)
         return logits[: len(forward.select)], present
-
-    def _names(self, side: str) -> Iterator[str]:
-        for layer in range(self.dimensions.layers):
-            yield f"{side}.{layer}.key"
-            yield f"{side}.{layer}.value"
 
     def _cache_array(self, tokens: int) -> Array:
         sizes = (1, self.dimensions.key_value_heads, tokens, self.dimensions.head_size)

@@ -1,13 +1,12 @@
 """BoundPass: the inputs and outputs of forward passes of one shape, bound to a device's memory."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnxruntime as ort
 
 from archroute_server.runtime.device.attention_bias import AttentionBias
 from archroute_server.runtime.device.memory import DEVICE_ID, DeviceMemory, TokenBlock
 from archroute_server.runtime.forward import Floats, Forward
+from archroute_server.runtime.kv_cache import cache_names
 from archroute_server.runtime.shape_buckets import Shape
 
 
@@ -108,12 +107,7 @@ class BoundPass:
             (binding.bind_output, "present", self.present),
         ):
             sizes = memory.layer_sizes(block.tokens)
-            for index, name in enumerate(_names(side, memory.arrays)):
+            for index, name in enumerate(cache_names(side, memory.arrays // 2)):
                 start = block.address + index * memory.layer_nbytes(block.tokens)
                 bind(name, device, DEVICE_ID, float_type, sizes, start)
         return binding
-
-
-def _names(side: str, arrays: int) -> Iterator[str]:
-    for index in range(arrays):
-        yield f"{side}.{index // 2}.{'value' if index % 2 else 'key'}"

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from archroute_server.bundle.manifest import ModelDimensions
+from archroute_server.runtime.kv_cache import cache_names
 from archroute_server.runtime.shape_buckets import Shape, ShapeBuckets
 
 InputShapes = Mapping[str, tuple[int, ...]]
@@ -71,9 +72,7 @@ def input_shapes(shape: Shape, model: ModelDimensions) -> InputShapes:
         "select": (shape.rows,),
         "candidates": (shape.candidates,),
     }
-    for layer in range(model.layers):
-        sizes[f"past.{layer}.key"] = sizes[f"past.{layer}.value"] = past
-    return sizes
+    return sizes | dict.fromkeys(cache_names("past", model.layers), past)
 
 
 def profile_text(shapes: InputShapes) -> str:
