@@ -28,6 +28,8 @@ class CacheStatistics:
     nodes: int
     kept_bytes: int = 0
     """Of those held, what `PrefixCache.keep` keeps."""
+    unkept: int = 0
+    """Beginnings that `PrefixCache.keep` was told and that are not kept: not known yet, or without room."""
 
 
 @dataclass(eq=False, slots=True)
@@ -85,6 +87,7 @@ class PrefixCache:
         """What `keep` was told last."""
         self._kept_nodes: list[_Node] = []
         self._kept_bytes = 0
+        self._unkept = 0
         self._awaited: list[TokenIds] = []  # of `kept`, those that are not wholly known yet
 
     @property
@@ -98,6 +101,7 @@ class PrefixCache:
             self._held,
             len(self._recency),
             self._kept_bytes,
+            self._unkept,
         )
 
     @property
@@ -171,13 +175,16 @@ class PrefixCache:
         for node in self._kept_nodes:
             node.kept = False
         self._kept_nodes, self._kept_bytes, self._awaited = [], 0, []
+        self._unkept = 0
         for prefix in self.kept:
             path = self._reach(self._walk(prefix, len(prefix), 1))
             if sum(len(node.tokens) for node in path) < len(prefix):
                 self._awaited.append(prefix)
+                self._unkept += 1
             more = [node for node in path if not node.kept]
             size = sum(node.cache.nbytes for node in more if node.cache is not None)
             if self._kept_bytes + size > self._capacity * KEPT_SHARE:
+                self._unkept += prefix not in self._awaited
                 continue
             for node in more:
                 node.kept = True

@@ -193,6 +193,11 @@ def _prefix_cache(statistics: CacheStatistics) -> Iterator[Metric]:
         statistics.kept_bytes,
     )
     yield GaugeMetricFamily(
+        "archroute_prefix_cache_unkept_policy_sets",
+        "The server's policy sets that found no room to be kept, or are not read yet.",
+        statistics.unkept,
+    )
+    yield GaugeMetricFamily(
         "archroute_prefix_cache_entries", "Runs of tokens that the cache holds.", statistics.nodes
     )
     yield CounterMetricFamily(

@@ -192,9 +192,9 @@ def test_what_is_kept_outlasts_what_callers_bring() -> None:
 def test_what_is_to_be_kept_is_kept_from_when_it_is_known() -> None:
     cache = PrefixCache(100 * BYTES_A_TOKEN)
     cache.keep((tuple(POLICIES),))
-    assert cache.statistics.kept_bytes == 0
+    assert (cache.statistics.kept_bytes, cache.statistics.unkept) == (0, 1)
     cache.insert([*POLICIES, *FIRST], cache_of([*POLICIES, *FIRST]))
-    assert cache.statistics.kept_bytes == 50 * BYTES_A_TOKEN
+    assert (cache.statistics.kept_bytes, cache.statistics.unkept) == (50 * BYTES_A_TOKEN, 0)
     others = run(5000, 90)
     cache.insert(others, cache_of(others))
     assert known(cache, [*POLICIES, *FIRST]) == 50
@@ -207,7 +207,7 @@ def test_no_more_is_kept_than_leaves_room_for_others() -> None:
     for tokens in (POLICIES, large, small):
         cache.insert(tokens, cache_of(tokens))
     # 50 + 60 are more than three quarters, 50 + 20 are not.
-    assert cache.statistics.kept_bytes == 70 * BYTES_A_TOKEN
+    assert (cache.statistics.kept_bytes, cache.statistics.unkept) == (70 * BYTES_A_TOKEN, 1)
     others = run(7000, 25)
     cache.insert(others, cache_of(others))
     assert [known(cache, tokens) for tokens in (POLICIES, large, small, others)] == [50, 0, 20, 25]

@@ -34,7 +34,14 @@ def test_every_number_has_its_name() -> None:
         batches=2, requests=3, forward_passes=4, tokens=5, failed_batches=6, cancelled=8, expired=9, waiting=7
     )
     engine.prefix_statistics = CacheStatistics(
-        tokens_hit=11, tokens_missed=12, evictions=13, copied_bytes=14, held_bytes=15, nodes=16, kept_bytes=17
+        tokens_hit=11,
+        tokens_missed=12,
+        evictions=13,
+        copied_bytes=14,
+        held_bytes=15,
+        nodes=16,
+        kept_bytes=17,
+        unkept=18,
     )
     engine.decision_statistics = DecisionCacheStatistics(hits=21, misses=22, entries=23)
     engine.vitals = Vitals(failed_runs=41, failures_in_a_row=42, forward_seconds=43.0, stalled=True)
@@ -70,6 +77,7 @@ def test_every_number_has_its_name() -> None:
         "archroute_prefix_cache_bytes": 15,
         "archroute_prefix_cache_entries": 16,
         "archroute_prefix_cache_kept_bytes": 17,
+        "archroute_prefix_cache_unkept_policy_sets": 18,
         "archroute_decision_cache_entries": 23,
     }
     refused = {"requests": 34, "tokens": 35, "deadline": 36, "decide_by": 37}
