@@ -4,6 +4,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,35 +44,52 @@ def run(plan: Plan, found: dict[str, Any], save: Callable[[], None]) -> None:
     found["layers"] = model.layers
     found["cached_tokens"] = _CACHED
     found["operators"] = {}
-    for new in plan.new_tokens:
+    sizes = [_Size.of(model, new, dtype) for new in plan.new_tokens]
+    # One that reads what it must not leaves the device unusable, so that those after it fail: the model's own
+    # operator comes first, with every size.
+    for operator in OPERATORS:
+        measured = found["operators"][operator] = {}
+        for new, size in zip(plan.new_tokens, sizes, strict=True):
+            measured[str(new)] = _measure(operator, size, provider, plan)
+            save()
+
+
+@dataclass(frozen=True)
+class _Size:
+    """The same numbers for every operator: of all layers, and of one with what is expected of it."""
+
+    shape: AttentionShape
+    inputs: Inputs
+    one_layer: AttentionShape
+    single: Inputs
+    expected: np.ndarray
+
+    @classmethod
+    def of(cls, model: ModelShape, new: int, dtype: type[np.floating]) -> "_Size":
         # Rounded up as the engine pads, so that masked attention may take its fused kernels.
         rounded = -(-new // 8) * 8
         shape = AttentionShape(
             rounded, _CACHED, model.layers, model.attention_heads, model.key_value_heads, model.head_size
         )
         inputs = Inputs.draw(shape, dtype)
-        for operator in OPERATORS:
-            measured = found["operators"].setdefault(operator, {})
-            measured[str(new)] = _measure(operator, shape, inputs, provider, plan)
-            save()
+        one_layer = replace(shape, layers=1)
+        single = replace(inputs, pasts=inputs.pasts[:1])
+        return cls(shape, inputs, one_layer, single, expected(one_layer, single))
 
 
-def _measure(
-    operator: str, shape: AttentionShape, inputs: Inputs, provider: Provider, plan: Plan
-) -> dict[str, Any]:
-    one_layer = AttentionShape(**{**vars(shape), "layers": 1})
-    single = Inputs(inputs.query, inputs.key, inputs.value, inputs.pasts[:1])
-    wanted = expected(one_layer, single)
+def _measure(operator: str, size: _Size, provider: Provider, plan: Plan) -> dict[str, Any]:
+    wanted = size.expected
     try:
-        output = _Bound(build(operator, one_layer, single), provider, plan.device, {}).output()
+        graph = build(operator, size.one_layer, size.single)
+        output = _Bound(graph, provider, plan.device, {}).output()
         error = float(
             np.abs(output.reshape(wanted.shape).astype(np.float32) - wanted).max() / np.abs(wanted).max()
         )
         # Written so that NaN fails.
-        if not error <= _BOUNDS[inputs.query.dtype.name]:
+        if not error <= _BOUNDS[size.inputs.query.dtype.name]:
             return {"failed": f"it computes something else: the largest relative error is {error:.3g}"}
         found: dict[str, Any] = {"error": error}
-        graph = build(operator, shape, inputs)
+        graph = build(operator, size.shape, size.inputs)
         found["milliseconds"] = _Bound(graph, provider, plan.device, {}).milliseconds(plan.repeats)
     except Exception as failure:  # noqa: BLE001 - an operator may be missing or refuse in any way; the next may not
         return {"failed": _first_line(failure)}

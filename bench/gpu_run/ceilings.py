@@ -77,6 +77,7 @@ def _median_seconds(torch: Any, plan: Plan, work: Callable[[], object]) -> float
         return percentile(times, 0.5)
     # https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs: a few runs on another stream come first.
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UP):
             work()

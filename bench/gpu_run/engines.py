@@ -10,17 +10,18 @@ from archroute_server.engine.engine import Engine
 from archroute_server.engine.limits import Limits
 from archroute_server.engine.loading import load_engine
 from archroute_server.engine.self_test import SelfTestFailed
+from archroute_server.runtime.providers import choose_provider
 from gpu_run.loop import Asker, Round
 from gpu_run.parity import compare
 from gpu_run.plan import BUNDLE, ENGINES, REQUESTS, Case, Plan
 from gpu_run.requests import policies
 from gpu_run.trace import device_work
-from gpu_run.variants import Variant, forbid_graph_capture
+from gpu_run.variants import WITHOUT_GRAPH_CAPTURE, Variant, forbid_graph_capture
 from peers.figures import Latency, percentile
 from peers.results import Results
 
 # Before each measurement: a shape that comes for the first time may be compiled or captured.
-_WARM_UP_SHARE = 0.5
+_WARM_UP_SHARE = 2.0
 # Decisions of which the device's work is recorded.
 _TRACED = 10
 
@@ -61,7 +62,7 @@ class _Measuring:
             for case in self._plan.cases():
                 await self._measure(engine, case)
                 self._save()
-            self._found["device_work"] = await self._trace(engine)
+            await self._trace(engine)
         finally:
             await engine.close(grace=0)
 
@@ -106,16 +107,27 @@ class _Measuring:
         await engine.warm(chosen)
         return Asker(engine, chosen, [each["text"] for each in self._requests["cases"][case.name]])
 
-    async def _trace(self, engine: Engine) -> dict[str, Any]:
+    async def _trace(self, engine: Engine) -> None:
         """Record what the device did for a few decisions of each number of new tokens, one at a time."""
-        found = {}
+        found = self._found["device_work"] = {}
         for case in self._plan.cases():
             if case.policies != self._plan.policies[0]:
+                continue
+            if self._captures:
+                found[case.name] = {"skipped": f"see the variant '{WITHOUT_GRAPH_CAPTURE.name}'"}
                 continue
             asker = await self._asker(engine, case)
             await asker.together(1, _WARM_UP_SHARE * self._plan.seconds)
             found[case.name] = await device_work(asker.ask, _TRACED, self._plan.device)
-        return found
+            self._save()
+
+    @property
+    def _captures(self) -> bool:
+        """Whether passes are replayed: tracing graphs that were captured before may crash or miss kernels.
+
+        See https://github.com/pytorch/pytorch/issues/75504.
+        """
+        return choose_provider(self._found["provider"], self._plan.precision).graph_capture
 
 
 class _Warnings(logging.Handler):

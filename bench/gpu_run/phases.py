@@ -16,7 +16,7 @@ ENGINE = "engine"
 PEER = "peer"
 ATTENTION = "attention"
 
-_ENGINE_SECONDS = 90
+_ENGINE_SECONDS = 120
 # TensorRT takes minutes; what it has built is there for the next run.
 _BUILD_SECONDS = 480
 

@@ -37,6 +37,7 @@ class Outcome:
 
 
 _FINISHED = Outcome("finished", 0.0)
+_OUTCOMES = "outcomes"
 
 
 class Runner:
@@ -48,7 +49,8 @@ class Runner:
         self._end = time.monotonic() + 60 * minutes
         self._say = say
         self._done: list[Phase] = []
-        self.outcomes: dict[str, Outcome] = {}
+        # What earlier runs measured of the same model is told beside what this one does.
+        self.outcomes = {name: Outcome(**ended) for name, ended in results.read(_OUTCOMES).items()}
 
     def run(self, wanted: Sequence[Phase], save: Callable[[], None]) -> None:
         """Run all that can be run; `save` is called after each."""
@@ -56,6 +58,7 @@ class Runner:
             self._results.write(name, {})
         for phase in wanted:
             outcome = self.outcomes[phase.name] = self._run(phase)
+            self._results.write(_OUTCOMES, {name: vars(ended) for name, ended in self.outcomes.items()})
             reason = f": {outcome.reason}" if outcome.reason else ""
             self._done.append(phase)
             self._say(f"{phase.title}: {outcome.ended} after {outcome.seconds:.0f} s{reason}")
@@ -125,8 +128,8 @@ class Runner:
         return {**os.environ, **added}
 
     def found(self) -> dict[str, Any]:
-        """Return what the phases found so far, by their names."""
-        return {name: self._results.read(name) for name in self.outcomes}
+        """Return what the phases found so far, in runs before this one too, by their names."""
+        return {phase.name: self._results.read(phase.name) for phase in phases.phases(self._plan)}
 
 
 def _last_line(log: Path, status: int) -> str:

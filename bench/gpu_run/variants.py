@@ -18,11 +18,8 @@ class Variant:
     graph_capture: bool = True
 
 
-_ALL = (
-    Variant("packed"),
-    Variant("one by one", packed=False),
-    Variant("without graph capture", graph_capture=False),
-)
+WITHOUT_GRAPH_CAPTURE = Variant("without graph capture", graph_capture=False)
+_ALL = (Variant("packed"), WITHOUT_GRAPH_CAPTURE, Variant("one by one", packed=False))
 
 
 def variants(provider: Provider) -> Iterator[Variant]:

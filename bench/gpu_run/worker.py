@@ -4,6 +4,7 @@ What it finds is written down as it goes, so that a phase that is stopped leaves
 is written down as `error`, and ends it with a traceback on standard error and a status other than 0.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -75,3 +76,7 @@ def _carry_out(
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    # All is written. What libraries do when a process ends can crash, and would count as a failure.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -13,6 +13,7 @@ from typing import Any
 import onnxruntime as ort
 import pytest
 
+from archroute_server.bundle.manifest import TENSORRT_GRAPH_FILE
 from archroute_server.engine import loading
 from archroute_server.engine.model import Model
 from archroute_server.runtime import inference_session, providers, session
@@ -87,7 +88,13 @@ def install(monkeypatch: pytest.MonkeyPatch, buckets: ShapeBuckets = BUCKETS) ->
     )
     (cpu,) = (provider for provider in providers.PROVIDERS if provider.name == "cpu")
     provider = replace(
-        cpu, name="tensorrt", batch_requests=16, shape_bucket=8, shape_buckets=buckets, engines=engines
+        cpu,
+        name="tensorrt",
+        graph=TENSORRT_GRAPH_FILE,
+        batch_requests=16,
+        shape_bucket=8,
+        shape_buckets=buckets,
+        engines=engines,
     )
     others = tuple(one for one in providers.PROVIDERS if one.name != "tensorrt")
     monkeypatch.setattr(providers, "PROVIDERS", (provider, *others))

@@ -8,13 +8,19 @@ import onnx_ir as ir
 from archroute_export.checkpoint.checkpoint import Checkpoint
 from archroute_export.checkpoint.tensors import Tensors
 from archroute_export.exporters.exporter import ExporterName
+from archroute_export.graph.concatenated_cache import concatenate_cache
 from archroute_export.graph.decoder import PRECISIONS, build_decoder
 from archroute_export.parity.case import ParityCase
 from archroute_export.parity.graph import TreeGraph
 from archroute_export.progress import Stages
 from archroute_export.smoothing.calibration import calibrate
 from archroute_export.smoothing.smoothed import SmoothedTensors
-from archroute_server.bundle.manifest import GRAPH_FILE, WEIGHTS_FILE, PrecisionName
+from archroute_server.bundle.manifest import (
+    GRAPH_FILE,
+    TENSORRT_GRAPH_FILE,
+    WEIGHTS_FILE,
+    PrecisionName,
+)
 
 
 class GraphExporter:
@@ -45,6 +51,11 @@ class GraphExporter:
                 external_data=WEIGHTS_FILE,
                 callback=lambda _, info: advance(info.index, info.total),
             )
+        if self._precision in ("fp16", "fp32"):
+            # Read again, so that it refers to the weights that were written.
+            model = ir.load(folder / GRAPH_FILE)
+            concatenate_cache(model)
+            ir.save(model, folder / TENSORRT_GRAPH_FILE)
 
     def open_graph(self, path: Path) -> TreeGraph:
         """See `Exporter.open_graph`."""

@@ -2,9 +2,10 @@
 
 `manifest.json` stands beside the files that it lists:
 
-    model.onnx        the graph
-    model.onnx.data   its weights (external data)
-    tokenizer.json    the tokenizer, in the format of the `tokenizers` library
+    model.onnx            the graph
+    model.tensorrt.onnx   the same in the form that TensorRT reads; of fp16 and fp32 bundles
+    model.onnx.data       the weights of both (external data)
+    tokenizer.json        the tokenizer, in the format of the `tokenizers` library
 """
 
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from archroute_server.bundle.errors import BundleError
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
+TENSORRT_GRAPH_FILE = "model.tensorrt.onnx"
 WEIGHTS_FILE = "model.onnx.data"
 TOKENIZER_FILE = "tokenizer.json"
 

@@ -116,7 +116,13 @@ def load_model(bundle: Bundle, provider: Provider, threads: int, engines: Path |
     options: dict[str, str] = {}
     if provider.engines is not None and engines is not None:
         options = provider.engines.options(model, engines)
-    return session_class(provider)(bundle.graph, model, provider, threads, options)
+    if provider.graph not in bundle.manifest.files:
+        raise RuntimeLoadError(
+            f"{bundle.folder} lacks {provider.graph}, which the {provider.name} provider runs: export the "
+            "checkpoint again"
+        )
+    graph = bundle.folder / provider.graph
+    return session_class(provider)(graph, model, provider, threads, options)
 
 
 def session_class(provider: Provider) -> type[DeviceSession] | type[Session]:

@@ -129,6 +129,7 @@ def _preload(provider: Provider, machine: Machine) -> None:
         # It does nothing in a build without CUDA, and prints what it does not find.
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()
+        _preload_packages(provider, machine)
     for module in provider.library_modules:
         with contextlib.suppress(ImportError, OSError):
             machine.import_module(module)
@@ -138,3 +139,20 @@ def _preload(provider: Provider, machine: Machine) -> None:
             for library in sorted(folder.glob(pattern)):
                 with contextlib.suppress(OSError):
                     machine.load(str(library))
+
+
+def _preload_packages(provider: Provider, machine: Machine) -> None:
+    """Load the libraries of NVIDIA's packages wherever they are, of which `preload_dlls` knows one place.
+
+    That is beside ONNX Runtime; what PYTHONPATH or another environment adds lies elsewhere. Each package has
+    its libraries under `nvidia/<name>/lib`.
+    """
+    try:
+        roots = [Path(root) for root in machine.import_module("nvidia").__path__]
+    except ImportError:
+        return
+    for library in provider.libraries:
+        for path in (path for root in roots for path in sorted(root.glob(f"*/lib/{library.name}"))):
+            with contextlib.suppress(OSError):
+                machine.load(str(path))
+                break

@@ -7,6 +7,7 @@ the providers' own libraries in its wheels.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from archroute_server.bundle.manifest import GRAPH_FILE, TENSORRT_GRAPH_FILE
 from archroute_server.runtime.engines.options import EngineOptions, tensorrt_engines, tensorrt_rtx_engines
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.runtime.shape_buckets import ShapeBuckets
@@ -63,6 +64,8 @@ class Provider:
     """How to get that."""
     attention: str
     """The kernel that attention with a bias runs on, which the answers' tree needs."""
+    graph: str = GRAPH_FILE
+    """The file of the bundle that it runs."""
     device: str = "cpu"
     """ONNX Runtime's name of the device where the KV cache lies."""
     graph_capture: bool = False
@@ -116,6 +119,7 @@ PROVIDERS: tuple[Provider, ...] = (
         "onnxruntime-ep-nv-tensorrt-rtx-cu13",
         "pip install 'archroute[server,tensorrt-rtx]'",
         attention="as TensorRT for RTX fuses it",
+        graph=TENSORRT_GRAPH_FILE,
         # Beside plain onnxruntime, which refuses to allocate on CUDA, the plugin copies in and out by itself.
         device="cpu",
         batch_requests=16,
@@ -144,6 +148,7 @@ PROVIDERS: tuple[Provider, ...] = (
         "onnxruntime-gpu",
         "pip install 'archroute[gpu,tensorrt]'",
         attention="as TensorRT fuses it",
+        graph=TENSORRT_GRAPH_FILE,
         device="cuda",
         batch_requests=16,
         shape_bucket=8,
@@ -161,7 +166,8 @@ PROVIDERS: tuple[Provider, ...] = (
         "onnxruntime-gpu",
         "pip install 'archroute[gpu]'",
         # Of the kernels that core/providers/cuda/llm/attention.cc tries, the first that takes a bias.
-        attention="memory-efficient",
+        # None does in float32 for keys and values that several heads share.
+        attention="memory-efficient; in fp32 unfused",
         device="cuda",
         graph_capture=True,
         batch_requests=16,

@@ -92,9 +92,10 @@ def test_a_pass_that_cannot_be_captured_is_run_without(
     session = open_device_session(bundle, shape_buckets=BUCKETS, graph_capture=True)
     with caplog.at_level(logging.WARNING):
         assert_right(session, bundle)
-    [record] = caplog.records
-    assert "cannot be captured as a CUDA graph" in record.getMessage()
-    assert "not permitted when stream is capturing" in record.getMessage()
-    # It is tried once, and every pass is run.
-    assert sessions[0].runs.count("1") == 1
-    assert set(sessions[0].runs) == {"1", "-1"}
+    # Each bucket is tried once, whatever became of the others, and every pass is run.
+    assert len(caplog.records) == 4
+    for record in caplog.records:
+        assert "cannot be captured as a CUDA graph" in record.getMessage()
+        assert "not permitted when stream is capturing" in record.getMessage()
+    tried = [run for run in sessions[0].runs if run != "-1"]
+    assert tried == ["1", "2", "3", "4"]

@@ -37,6 +37,7 @@ class MadeUp:
         self.imported.append(name)
         module = ModuleType(name)
         module.__file__ = str(self.plugin / "__init__.py")
+        module.__path__ = [str(self.plugin)]
         return module
 
     def _load(self, name: str) -> ctypes.CDLL:
@@ -65,6 +66,17 @@ def fault(provider: Provider, machine: Machine = THIS_MACHINE) -> str:
 def test_a_machine_that_has_everything(made_up: MadeUp, provider: Provider) -> None:
     make_ready(provider, made_up.machine)
     assert {library.name for library in provider.libraries} <= set(made_up.loaded)
+
+
+def test_libraries_of_packages_that_are_not_beside_onnxruntime_are_found(made_up: MadeUp) -> None:
+    library = made_up.plugin / "cu13" / "lib" / "libcublas.so.13"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    make_ready(CUDA, made_up.machine)
+    assert made_up.loaded.index(str(library)) < made_up.loaded.index(library.name)
+    made_up.missing.add("nvidia")
+    make_ready(CUDA, made_up.machine)
+    assert made_up.loaded.count(str(library)) == 1
 
 
 def test_the_cpu_needs_nothing() -> None:

@@ -52,6 +52,7 @@ class BoundPass:
         """
         self._session = session
         self.shape = shape
+        self.captured = graph_id is not None
         self.past = past
         self.present = present
         # Lengths of what stands side by side in the array of integers.

@@ -70,6 +70,8 @@ class DeviceSession:
         self._copies = CacheCopies(self._memory)
         self._buckets = provider.shape_buckets
         self._kept: dict[Shape, BoundPass] = {}
+        self._graphs = 0
+        self._not_capturable: set[Shape] = set()
         self._biases: dict[tuple[int, int], AttentionBias] = {}
         self._lease = Lease()
         if self._buckets is not None:
@@ -112,9 +114,9 @@ class DeviceSession:
         try:
             logits = bound.run(forward)
         except Exception as error:
-            if not self._capturing:
+            if not bound.captured:
                 raise
-            self._give_up_capturing(error)
+            self._give_up_capturing(bucket, error)
             bound = self._keep(bucket)
             logits = bound.run(forward)
         self._lease = Lease()
@@ -124,8 +126,11 @@ class DeviceSession:
     def _keep(self, bucket: Shape) -> BoundPass:
         past = TokenBlock(self._past.memory, bucket.cached)
         present = TokenBlock(self._present.memory, bucket.cached + bucket.new)
-        # ONNX Runtime keeps 0 for itself.
-        graph_id = len(self._kept) + 1 if self._capturing else None
+        graph_id = None
+        if self._capturing and bucket not in self._not_capturable:
+            # ONNX Runtime keeps 0 for itself, and forgets no number.
+            self._graphs += 1
+            graph_id = self._graphs
         # The largest of the inputs by far, and the same whatever is read of the pass.
         tokens = (bucket.cached, bucket.new)
         if tokens not in self._biases:
@@ -134,10 +139,10 @@ class DeviceSession:
         self._kept[bucket] = bound
         return bound
 
-    def _give_up_capturing(self, error: Exception) -> None:
-        _logger.warning("a forward pass cannot be captured as a CUDA graph, so that none is: %s", error)
-        self._capturing = False
-        self._kept.clear()
+    def _give_up_capturing(self, bucket: Shape, error: Exception) -> None:
+        _logger.warning("a forward pass cannot be captured as a CUDA graph: %s; %s", bucket, error)
+        self._not_capturable.add(bucket)
+        del self._kept[bucket]
 
 
 def _load(

@@ -37,6 +37,17 @@ def test_a_phase_that_ends_well_is_finished(run: Run) -> None:
     assert run({Phase(CEILINGS): "pass"})[CEILINGS].ended == "finished"
 
 
+def test_what_an_earlier_run_measured_is_told_beside(run: Run, results: Results) -> None:
+    run({Phase(CEILINGS): "raise SystemExit('no')"})
+    outcomes = run({Phase(ATTENTION): "pass"})
+    assert {name: outcome.ended for name, outcome in outcomes.items()} == {
+        CEILINGS: "failed",
+        ATTENTION: "finished",
+    }
+    results.write(CEILINGS, {"copy": 1})
+    assert Runner(DRY_RUN, results, 1.0, say=lambda line: None).found()[CEILINGS] == {"copy": 1}
+
+
 def test_a_phase_that_hangs_is_stopped_with_its_children(run: Run) -> None:
     child = "[sys.executable, '-c', 'import time; time.sleep(600)']"
     code = f"import subprocess, sys; subprocess.run({child})"
