@@ -76,11 +76,11 @@ sources: $(DEV)/.installed ## Fetch the public data that the embedded model is t
 
 examples: $(DEV)/.installed ## Build the examples that the embedded model is trained and tested on
 	$(DEV)/bin/archroute examples build --output $(BUILD)/examples --requests data/gateway \
-		--clinc150 $(SOURCES)/clinc150 --sgd $(SOURCES)/sgd --seed 0 --sets 700
+		--clinc150 $(SOURCES)/clinc150 --sgd $(SOURCES)/sgd --seed 0
 
 adapter: $(DEV)/.installed ## Train the embedded model's adapter; an interrupted run is gone on with
 	$(DEV)/bin/archroute finetune --base embedded --data $(BUILD)/examples/train.jsonl \
-		--validation $(BUILD)/examples/validation.jsonl --output $(BUILD)/adapter
+		--validation $(BUILD)/examples/validation.jsonl --output $(BUILD)/adapter --minutes 90 $(ARGS)
 
 evaluate: $(DEV)/.installed ## Measure the embedded model on policies that it was not trained on
 	for name in gateway clinc150 sgd; do \

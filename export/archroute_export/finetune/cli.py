@@ -67,8 +67,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows-per-step",
         type=positive,
-        default=1,
-        help="policy sets in an update, each with up to 16 conversations (default: 1)",
+        default=4,
+        help="policy sets in an update, each with up to 16 conversations (default: 4)",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the order of the examples (default: 0)")
     parser.add_argument(

@@ -6,7 +6,7 @@ from pathlib import Path
 from archroute.commands import Command, CommandError
 from archroute_export.finetune.arguments import positive
 
-DEFAULT_SETS = 3000
+DEFAULT_SETS = 2600
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=positive,
         default=DEFAULT_SETS,
-        help=f"how many policy sets to train on, each with 16 requests (default: {DEFAULT_SETS})",
+        help=f"how many policy sets to train on, each with 5 requests (default: {DEFAULT_SETS})",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is drawn (default: 0)")
 

@@ -104,8 +104,8 @@ _CODE_NAMES = (
 # fmt: on
 _CODE_NAME_PATTERNS = ("{}", "{}", "{}", "team-{}", "model_{}", "{}-agent", "{}-7b", "queue.{}")
 # The share of sets whose names say nothing: numbered, or code names.
-IDS = 0.10
-CODE_NAMES = 0.12
+IDS = 0.06
+CODE_NAMES = 0.06
 # Of the others, those that are named after a short wording of their description.
 RENAMED = 0.25
 _LONGEST_WORDING = 4

@@ -12,13 +12,14 @@ class Settings:
     # Of all sets, how many are built around each source; any other source counts as `other_sources`.
     # Only the proportions between the sources that are given matter.
     sources: Mapping[str, float] = field(
-        default_factory=lambda: MappingProxyType({"gateway": 0.50, "clinc150": 0.35, "sgd": 0.15})
+        default_factory=lambda: MappingProxyType({"gateway": 0.42, "clinc150": 0.30, "sgd": 0.28})
     )
     other_sources: float = 0.45
-    requests_per_set: int = 16
+    # Few, so that there are many sets: it is from many sets that a model learns to read them.
+    requests_per_set: int = 5
 
     # Policies of a set: (share, smallest, largest); within a range the smaller ones are likelier.
-    sizes: tuple[tuple[float, int, int], ...] = ((0.06, 2, 3), (0.84, 4, 14), (0.10, 15, 40))
+    sizes: tuple[tuple[float, int, int], ...] = ((0.12, 2, 3), (0.76, 4, 13), (0.12, 14, 40))
     mixed_sources: float = 0.4
     coarse_sets: float = 0.12  # coarse policies only
     half_coarse_sets: float = 0.18  # each policy is replaced by its domain's with `replaced_by_coarse`

@@ -84,7 +84,7 @@ _WRITINGS: Sequence[tuple[float, Writing]] = (
 
 
 # The share of sets that are described by requests that belong to them.
-BY_EXAMPLE = 0.15
+BY_EXAMPLE = 0.10
 # A larger set would make too long a prompt of them.
 _MOST_BY_EXAMPLE = 16
 _EXAMPLE_PATTERNS = (

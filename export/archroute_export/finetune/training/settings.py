@@ -26,7 +26,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     gradient_norm: float = 1.0
     epochs: int = 1
-    rows_per_step: int = 1
+    rows_per_step: int = 4
     requests_per_row: int = 16
     row_tokens: int = 2048
     prompt_tokens: int = 2048
