@@ -58,8 +58,11 @@ class Plan:
     """Decisions of the peer that are not counted; it compiles in the first few."""
     max_prompt_tokens: int = 4096
     tree_tokens: int = 1024
-    cached_tokens: int = 8192
-    """What the prefix cache has room for: the policies, and fewer conversations than there are in turn."""
+    cached_tokens: int = 4608
+    """What the prefix cache has room for: the policies, and fewer conversations than there are in turn.
+
+    So that each is gone before it is asked for again: 256 of the shortest have some 20 tokens of their own.
+    """
     tokenizer_size: int = 6000
     variant: str = "archroute/compact"
 
