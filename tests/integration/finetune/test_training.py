@@ -43,7 +43,9 @@ from support.checkpoints import write_tiny_checkpoint
 from support.transformers_oracle import TransformersOracle
 
 MACHINE = Machine(torch.device("cpu"), torch.float32, 1)
-SETTINGS = TrainingSettings("archroute/compact", rank=4, alpha=8, learning_rate=2e-2, epochs=3)
+SETTINGS = TrainingSettings(
+    "archroute/compact", rank=4, alpha=8, learning_rate=2e-2, epochs=3, rows_per_step=1
+)
 
 POLICIES = tuple(
     Policy(name, f"About {name}") for name in ("code_generation", "code_review", "translation", "data")
@@ -232,7 +234,7 @@ def test_a_run_that_was_asked_something_else_is_not_gone_on_with(
         interrupt_after(1, patch)
         with pytest.raises(KeyboardInterrupt):
             train(request(base, data, output), Stages())
-    changed = TrainingSettings("archroute/compact", rank=2, alpha=8, learning_rate=2e-2, epochs=3)
+    changed = replace(SETTINGS, rank=2)
     with pytest.raises(ExportError, match="has rank 4, this one 2"):
         train(request(base, data, output, settings=changed), Stages())
     write_examples(data, EXAMPLES[1:])
@@ -271,7 +273,7 @@ def test_a_finished_adapter_is_trained_further(base: Path, data: Path, tmp_path:
     first, still, further = tmp_path / "first", tmp_path / "still", tmp_path / "further"
     train(request(base, data, first), Stages())
     # The rank is that of the adapter, whatever the settings say.
-    idle = TrainingSettings("archroute/compact", rank=2, alpha=2, learning_rate=1e-12)
+    idle = replace(SETTINGS, rank=2, alpha=2, learning_rate=1e-12)
     train(request(base, data, still, settings=idle, start=str(first)), Stages())
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (first, still))
     assert before.keys() == after.keys()
