@@ -14,7 +14,12 @@ DEFAULT_PRECISIONS: Mapping[str, PrecisionName] = {"archroute": "int8", "optimum
 # These repeat what the graph, prompt and checkpoint rooms define, so that `--help` loads none of them; a test
 # compares.
 PRECISION_NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
-PROMPT_NAMES = ("arch-router/model-card", "arch-router/gateway", "archroute/compact")
+PROMPT_NAMES = (
+    "arch-router/model-card",
+    "arch-router/gateway",
+    "archroute/compact",
+    "archroute/compact-quoted",
+)
 
 EMBEDDED = "embedded"
 NO_ADAPTER = "none"

@@ -19,6 +19,7 @@ TAGS = ("<routes>", "</routes>", "<conversation>", "</conversation>")
 # The published prompts of Arch-Router write values as JSON, this project's own writes them as lines.
 JSON_VARIANTS = ("arch-router/model-card", "arch-router/gateway")
 LINES_VARIANT = "archroute/compact"
+QUOTED_VARIANT = "archroute/compact-quoted"
 
 # The example of the model card of Arch-Router-1.5B, whose answer is `bug_fixing`.
 MODEL_CARD_POLICIES = [
@@ -86,6 +87,7 @@ def golden(variant: str, case: str) -> bytes:
         ("arch-router/model-card", 862, "6e4a1f1d7e91bad8e5b7dbef7df8f88ca1eee1660230c39ec003497672d7a293"),
         ("arch-router/gateway", 856, "8004153a5e58066139d261d56392543ef29c63487ad4872aaba4d29929890dde"),
         ("archroute/compact", 51, "d127da29da274ee0a4c2db4ef02fa6ba61ad8199b2bbf64a6382c7522956bb30"),
+        ("archroute/compact-quoted", 59, "1169575ccc35d1ac15e1d4514f2709d523581a3f7d2e09800921944ec1b869e9"),
     ],
 )
 def test_the_published_templates_are_untouched(variant: str, size: int, digest: str) -> None:
@@ -95,7 +97,7 @@ def test_the_published_templates_are_untouched(variant: str, size: int, digest: 
 
 
 def test_the_variants_and_the_default() -> None:
-    assert (*JSON_VARIANTS, LINES_VARIANT) == VARIANTS
+    assert (*JSON_VARIANTS, LINES_VARIANT, QUOTED_VARIANT) == VARIANTS
     assert DEFAULT_VARIANT == "arch-router/model-card"
 
 
@@ -139,6 +141,14 @@ def test_the_golden_example_in_lines_is_a_line_for_each_policy_and_message() -> 
     routes = "".join(f"- {policy.name}: {policy.description}\n" for policy in MODEL_CARD_POLICIES)
     expected = f"{routes}- other: none of the above\n\nuser: {MODEL_CARD_MESSAGES[0].text}"
     assert golden(LINES_VARIANT, "model-card-example") == expected.encode("utf-8")
+
+
+def test_the_golden_example_with_quoted_names_has_each_name_as_the_answer_spells_it() -> None:
+    routes = "".join(
+        f'- {policy.name}: {policy.description} "{policy.name}"\n' for policy in MODEL_CARD_POLICIES
+    )
+    expected = f'{routes}- other: none of the above "other"\n\nuser: {MODEL_CARD_MESSAGES[0].text}'
+    assert golden(QUOTED_VARIANT, "model-card-example") == expected.encode("utf-8")
 
 
 # Pieces that could break a prompt, among any other text.
@@ -235,6 +245,24 @@ def test_no_text_adds_a_line_at_the_left_edge(policies: list[Policy], messages: 
     assert prompt.splitlines() == prompt.removesuffix("\n").split("\n")
 
 
+@given(
+    policies=st.lists(st.builds(Policy, hostile, hostile), min_size=1, max_size=4), messages=messages_strategy
+)
+def test_no_text_adds_a_line_where_names_are_quoted(policies: list[Policy], messages: list[Message]) -> None:
+    prompt = PromptVariant.load(QUOTED_VARIANT).render(policies, messages)
+    assert records(prompt) == [
+        *(
+            f"- {in_lines(policy.name)}: {in_lines(policy.description)} "
+            + in_lines(json.dumps(policy.name, ensure_ascii=False))
+            for policy in policies
+        ),
+        '- other: none of the above "other"',
+        "",
+        *(f"{message.role}: {in_lines(message.text)}" for message in messages),
+    ]
+    assert prompt.splitlines() == prompt.removesuffix("\n").split("\n")
+
+
 @pytest.mark.parametrize("variant", JSON_VARIANTS)
 @given(text=hostile.filter(lambda text: not any(tag in text for tag in TAGS)))
 def test_a_text_without_a_whole_tag_is_written_as_the_variant_says(variant: str, text: str) -> None:
@@ -264,6 +292,7 @@ def test_answers_are_spelled_as_the_variant_says(
     assert answer_text(PromptVariant.load("arch-router/model-card"), name) == model_card
     assert answer_text(PromptVariant.load("arch-router/gateway"), name) == gateway
     assert answer_text(PromptVariant.load("archroute/compact"), name) == compact
+    assert answer_text(PromptVariant.load("archroute/compact-quoted"), name) == compact
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -7,7 +7,7 @@ from archroute.commands import Command, CommandError
 from archroute_export.finetune.arguments import positive
 
 # Repeats what the prompt room defines, so that `--help` loads nothing; a test compares.
-DEFAULT_PROMPT = "archroute/compact"
+DEFAULT_PROMPT = "archroute/compact-quoted"
 PRECISIONS = ("auto", "fp32", "bf16")
 
 

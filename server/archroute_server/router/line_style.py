@@ -21,15 +21,21 @@ class LineStyle:
 
     Only lines of the frame begin at the left edge: a text with line breaks goes on indented, so that no
     description is read as another policy and no message as another speaker.
+
+    With `quoted_names`, the line of a policy ends with its name once more, as the answer spells it:
+
+        - code_review: Judging the quality of code "code_review"
+
+    A model that reads from left to right knows nothing of a description while it reads the name before it.
+    It knows all of it at the name after it, so the first token of the right name can be found and copied.
     """
 
     indent: str
+    quoted_names: bool = False
 
     def routes(self, policies: Iterable[Policy]) -> str:
         """Write `- name: description` lines, in declaration order."""
-        return "\n".join(
-            f"- {self._continued(policy.name)}: {self._continued(policy.description)}" for policy in policies
-        )
+        return "\n".join(self._route(policy) for policy in policies)
 
     def conversation(self, messages: Iterable[Message]) -> str:
         """Write `role: text` lines, oldest first."""
@@ -37,8 +43,16 @@ class LineStyle:
 
     def answer(self, name: str) -> str:
         """Write the model's answer as every variant does: `{"route": "other"}`."""
-        return f'{{"route": {json.dumps(name, ensure_ascii=False)}}}'
+        return f'{{"route": {_quoted(name)}}}'
+
+    def _route(self, policy: Policy) -> str:
+        line = f"- {self._continued(policy.name)}: {self._continued(policy.description)}"
+        return f"{line} {self._continued(_quoted(policy.name))}" if self.quoted_names else line
 
     def _continued(self, text: str) -> str:
         """Indent all lines but the first; a line ends wherever Unicode says so. The last break is dropped."""
         return f"\n{self.indent}".join(text.splitlines())
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)

@@ -76,6 +76,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         "archroute/v1/router_pb2.pyi",
         "archroute_server/router/prompts/arch-router/model-card.txt",
         "archroute_server/router/prompts/archroute/compact.txt",
+        "archroute_server/router/prompts/archroute/compact-quoted.txt",
         "archroute_server/router/prompts/variants.yaml",
         "archroute_export/embedded/MODEL_CARD.md",
         "archroute_export/embedded/adapter/adapter_config.json",
