@@ -7,6 +7,7 @@ and fast, where the extras are not installed.
 import argparse
 import difflib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -19,6 +20,7 @@ __all__ = ["main"]
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_NO_READER = 141  # 128 + SIGPIPE
 
 _OWN_PACKAGES = frozenset({"archroute", "archroute_server", "archroute_export", "archroute_evaluation"})
 
@@ -26,6 +28,19 @@ _OWN_PACKAGES = frozenset({"archroute", "archroute_server", "archroute_export", 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `archroute` with `arguments`, or those of the process, and returns the exit status."""
     _tolerate_narrow_encodings()
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            if sys.stdout is not None:  # as it is where the shell closed it
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output, such as `head`, has seen enough. At its exit Python flushes once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NO_READER
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     available = {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
     parser = _parser(available)
     parsed = parser.parse_args(arguments)

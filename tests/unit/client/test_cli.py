@@ -1,5 +1,7 @@
 import argparse
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,6 +97,17 @@ def test_the_version_is_printed(fakes: Fakes, capsys: pytest.CaptureFixture[str]
     assert exit_of(["--version"]) == 0
     assert capsys.readouterr().out == f"archroute {archroute.__version__}\n"
     assert fakes.loaded == []
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["route", "--help"]])
+def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "archroute", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with os.fdopen(writer, "wb") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (cli.EXIT_NO_READER, b"")
 
 
 def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
