@@ -15,7 +15,7 @@ from peers.results import BENCH
 
 Convert = Callable[[Path, Path], None]
 
-PROMPT = "archroute/compact"
+PROMPT = "archroute/compact-quoted"
 
 
 def make(files: str, folder: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_decision_of_the_embedded_model() -> None:
             first, second = router.route(QUESTION), router.route(QUESTION)
             (policy_set,) = router.list_policy_sets()
         assert server.stop() == 0
-    assert second.revisions.prompt_variant == "archroute/compact"
+    assert second.revisions.prompt_variant == "archroute/compact-quoted"
     assert policy_set.name == second.revisions.policy_set == "llm-gateway"
     assert len(second.ranking) == policy_set.policy_count + 1
     assert sum(each.probability for each in second.ranking) == pytest.approx(1)

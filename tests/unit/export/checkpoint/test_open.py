@@ -49,7 +49,7 @@ def test_opens_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_opens_the_adapter_that_comes_along() -> None:
     adapter = open_adapter("embedded")
     assert adapter.title == "embedded"
-    assert adapter.prompt == "archroute/compact"
+    assert adapter.prompt == "archroute/compact-quoted"
     assert adapter.base_digest == f"sha256:{embedded.MODEL.digest}"
 
 
