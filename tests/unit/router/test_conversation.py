@@ -47,7 +47,9 @@ def conversation_in(encoder: PromptEncoder, encoded: EncodedPrompt) -> list[tupl
 
 def _messages_in_lines(text: str) -> list[tuple[str, str]]:
     found = re.search(
-        r"\n- other: none of the above\n\n(.*)<\|im_end\|>\n<\|im_start\|>assistant\n", text, re.DOTALL
+        r"\n- other: none of the above(?: \"other\")?\n\n(.*)<\|im_end\|>\n<\|im_start\|>assistant\n",
+        text,
+        re.DOTALL,
     )
     assert found
     records = re.split(r"\n(?!  )", found[1])
