@@ -26,6 +26,10 @@ HEALTH_SERVICES = ("", SERVICE_NAME, POLICY_SET_SERVICE_NAME)
 # after it. Calls that gRPC itself has to end are told CANCELLED.
 LAST_ANSWERS_SECONDS = 3.0
 LAST_WORDS_SECONDS = 1.0
+# Who is told UNAVAILABLE comes again soon on the same connection: archroute's client after some 20 ms, then
+# 60 (`archroute.retries`). To be told the same again it must find gRPC running, so that stops once no call
+# has been under way for so long.
+QUIET_SECONDS = 0.25
 
 _CHANNEL_OPTIONS = (
     # With it, a second server on the same port would bind silently and take half of the calls.
@@ -141,7 +145,7 @@ class RpcServer:
         """Send the last answers, end what is left, such as watchers of the health, and close the address."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_ANSWERS_SECONDS):
-                await self._servicer.idle()
+                await self._servicer.quiet(QUIET_SECONDS)
         await self._server.stop(LAST_WORDS_SECONDS)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:

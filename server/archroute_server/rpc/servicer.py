@@ -1,6 +1,8 @@
 """The service on gRPC: bytes in, bytes or a status out."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -45,6 +47,7 @@ class RouterServicer:
         self._calls: set[Context] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._idle_since = -math.inf
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the methods as gRPC takes them. Requests arrive as bytes: see `rpc.wire`."""
@@ -90,6 +93,13 @@ class RouterServicer:
     async def idle(self) -> None:
         """Return once no call is under way, its answer sent."""
         await self._idle.wait()
+
+    async def quiet(self, seconds: float) -> None:
+        """Return once no call has been under way for `seconds`."""
+        await self._idle.wait()
+        while (left := self._idle_since + seconds - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+            await self._idle.wait()
 
     def _unary(
         self, method: str, request_type: type[Request], respond: Respond[Request, Response]
@@ -154,4 +164,5 @@ class RouterServicer:
     def _untrack(self, ctx: Context) -> None:
         self._calls.discard(ctx)
         if not self._calls:
+            self._idle_since = time.monotonic()
             self._idle.set()

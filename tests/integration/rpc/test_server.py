@@ -152,6 +152,21 @@ async def test_what_outlasts_the_drain_is_told_unavailable(served: Served) -> No
     await stopping
 
 
+async def test_who_comes_again_while_it_stops_is_told_unavailable_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than on a machine that is not busy with other tests.
+    monkeypatch.setattr("archroute_server.rpc.server.QUIET_SECONDS", 1.0)
+    await served.server.drain(0)
+    stopping: asyncio.Task[None] | None = None
+    for _ in range(3):
+        refused = await refusal(served.stub.Route(ask("hi")))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
+        stopping = stopping or asyncio.create_task(served.server.stop())
+    assert stopping is not None
+    await stopping
+
+
 async def test_an_old_connection_is_given_up_once_its_calls_are_over() -> None:
     service, policy_set_service = new_services()
     server = RpcServer(
