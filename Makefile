@@ -76,7 +76,7 @@ sources: $(DEV)/.installed ## Fetch the public data that the embedded model is t
 
 examples: $(DEV)/.installed ## Build the examples that the embedded model is trained and tested on
 	$(DEV)/bin/archroute examples build --output $(BUILD)/examples --requests data/gateway \
-		--clinc150 $(SOURCES)/clinc150 --sgd $(SOURCES)/sgd --seed 0
+		--requests data/topics --requests data/services --clinc150 $(SOURCES)/clinc150 --sgd $(SOURCES)/sgd --seed 0
 
 adapter: $(DEV)/.installed ## Train the embedded model's adapter; an interrupted run is gone on with
 	$(DEV)/bin/archroute finetune --base embedded --data $(BUILD)/examples/train.jsonl \

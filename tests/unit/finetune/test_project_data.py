@@ -35,18 +35,47 @@ def test_there_are_policies_enough_with_requests_enough(gateway: Source) -> None
     assert several_turns >= {policy.id for policy in gateway.policies}
 
 
-def test_every_wording_is_a_valid_description(gateway: Source) -> None:
-    for policy in (*gateway.domains, *gateway.policies):
-        assert len(set(policy.descriptions)) == len(policy.descriptions) >= 3
+@pytest.fixture(scope="module", params=["gateway", "topics", "services"])
+def own(request: pytest.FixtureRequest) -> Source:
+    return read_own_requests(DATA / request.param)
+
+
+@pytest.mark.parametrize(("folder", "policies", "requests"), [("topics", 250, 8), ("services", 240, 5)])
+def test_what_only_trains_is_as_varied(folder: str, policies: int, requests: int) -> None:
+    source = read_own_requests(DATA / folder)
+    counts = Counter(request.policy for request in source.requests)
+    assert len(source.policies) >= policies
+    assert min(counts[policy.id] for policy in source.policies) >= requests
+    assert len({request.language for request in source.requests}) >= 9
+    parts = divide([source], read_split_rules(DATA / "splits.yaml", [source]))
+    assert not parts[Split.TEST].policies
+    assert not parts[Split.VALIDATION].policies
+
+
+def test_dialogues_go_from_policy_to_policy_and_domain_to_domain() -> None:
+    requests = read_own_requests(DATA / "services").requests
+    moved_on = [request for request in requests if request.earlier - {request.policy}]
+    assert len(moved_on) >= 0.4 * len(requests)
+    across = [
+        request
+        for request in moved_on
+        if request.policy and domain_of(request.policy) not in map(domain_of, request.earlier)
+    ]
+    assert len(across) >= 200
+
+
+def test_every_wording_is_a_valid_description(own: Source) -> None:
+    for policy in (*own.domains, *own.policies):
+        assert len(set(policy.descriptions)) == len(policy.descriptions) >= 2
         for number, description in enumerate(policy.descriptions):
             PolicySet("", (Policy(f"{policy.name} {number}", description),))
 
 
-def test_the_same_request_has_one_answer_in_any_set(gateway: Source) -> None:
-    parts = divide([gateway], read_split_rules(DATA / "splits.yaml", [gateway]))
+def test_the_same_request_has_one_answer_in_any_set(own: Source) -> None:
+    parts = divide([own], read_split_rules(DATA / "splits.yaml", [own]))
     conflicts = parts[Split.TRAIN].conflicts
     labels: dict[tuple[Message, ...], list[str | None]] = {}
-    for request in gateway.requests:
+    for request in own.requests:
         labels.setdefault(request.messages, []).append(request.policy)
     for policies in labels.values():
         for one, other in combinations(policies, 2):
@@ -100,9 +129,11 @@ def test_the_descriptions_of_public_sets_parse(path: str) -> None:
 
 def test_the_examples_of_the_readme_are_read(tmp_path: Path) -> None:
     blocks = (DATA / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
-    own, unfit = (block.partition("```")[0] for block in blocks)
+    own, dialogues, unfit = (block.partition("```")[0] for block in blocks)
     (tmp_path / "own.yaml").write_text(own, encoding="utf-8")
+    (tmp_path / "dialogues.yaml").write_text(dialogues, encoding="utf-8")
     (tmp_path / "unfit.yaml").write_text(unfit.replace("smart_home", "payroll"), encoding="utf-8")
     source = read_own_requests(tmp_path)
-    assert [policy.name for policy in source.policies] == ["payslip_questions", "working_time"]
-    assert [request.user_turns for request in source.requests] == [1, 1, 2, 1, 1]
+    names = ["order_pickup", "shorten_clothes", "payslip_questions", "working_time"]
+    assert [policy.name for policy in source.policies] == names
+    assert [request.user_turns for request in source.requests] == [1, 1, 2, 1, 1, 2, 3, 1, 1]

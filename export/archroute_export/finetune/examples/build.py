@@ -9,7 +9,7 @@ from archroute_export.errors import ExportError
 from archroute_export.finetune.examples.catalogue import Catalogue
 from archroute_export.finetune.examples.episodes import build_episodes
 from archroute_export.finetune.examples.held_out import DEFAULT_TEST, TESTS, build_test
-from archroute_export.finetune.examples.settings import Settings
+from archroute_export.finetune.examples.settings import VALIDATION_SOURCES, Settings
 from archroute_export.finetune.examples.split import Split, divide
 from archroute_export.finetune.examples.split_file import SplitRules
 from archroute_export.finetune.sources.labelled import Source
@@ -50,7 +50,12 @@ def build_files(
     if not catalogues[Split.TRAIN].requests:
         raise ExportError("no policy is left to train on: the split file keeps all domains for tests")
     # Single conversations, so that few examples cover many sets; mixed, since few policies validate.
-    validating = replace(settings, requests_per_set=1, mixed_sources=max(0.6, settings.mixed_sources))
+    validating = replace(
+        settings,
+        sources=VALIDATION_SOURCES,
+        requests_per_set=1,
+        mixed_sources=max(0.6, settings.mixed_sources),
+    )
     planned: dict[str, Iterable[Example]] = {
         "train.jsonl": _flat(catalogues[Split.TRAIN], settings, sets, f"{seed}/train", progress),
         "validation.jsonl": _flat(

@@ -163,7 +163,8 @@ def _conflicts(
 def _kept_apart(one: str, other: str, rules: SplitRules) -> bool:
     if {one, other} & rules.alone or (one, other) in rules.apart or (other, one) in rules.apart:
         return True
-    return source_of(one) != source_of(other) and bool({one, other} & rules.own_source_only)
+    sources = {source_of(one), source_of(other)}
+    return len(sources) > 1 and bool({one, other, *sources} & rules.own_source_only)
 
 
 def _set_apart(ones: set[str], others: set[str], found: dict[str, set[str]]) -> None:

@@ -6,7 +6,9 @@ test_policies:                             optional: single policies of the doma
   - {source: clinc150, of_each_domain: 3, seed: 0}
 related:                                   optional: domains of different sources that never meet in a set
   - [gateway/finance, clinc150/banking]
-alone: [clinc150/meta]                     optional: domains that meet no other source's policies
+apart: [[gateway/agriculture, ...]]         optional: the first of each list never meets the others
+alone: [gateway/agent_tools]               optional: domains that meet no other domain
+own_source_only: [clinc150/meta, topics]   optional: domains, or whole sources, that meet no other source
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -57,7 +59,10 @@ def read_split_rules(path: Path, sources: Iterable[Source]) -> SplitRules:
         test_policies=tuple(_drawn(node) for node in _items(fields.get("test_policies"))),
         apart=frozenset(_pairs(fields.get("related"), fields.get("apart"), known)),
         alone=_domains(fields.get("alone"), known),
-        own_source_only=_domains(fields.get("own_source_only"), known),
+        own_source_only=frozenset(
+            _domain(node, known) if "/" in node.text() else node.text()
+            for node in _items(fields.get("own_source_only"))
+        ),
     )
 
 

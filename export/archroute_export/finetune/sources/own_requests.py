@@ -13,12 +13,20 @@
           - turns: [user: ..., assistant: ..., user: and in Go?]          the last turn decides
             also: [debugging]                         optional: acceptable for this request too
 
+or several domains, and dialogues that go from one of their policies to another:
+
+    domains:
+      - name: dry_cleaning
+        descriptions: [...]
+        policies: [{name: order_pickup, descriptions: [...]}, ...]          `requests` may be left out here
+    dialogues: [...]                                                        see `own_dialogues`
+
 or requests that fit none of the policies, except perhaps some of the domains that `unless` names:
 
     out_of_scope: [turn off the lights, ...]
     unless: [smart_home]
 
-The data of this project in `data/gateway` has this form.
+The data of this project in `data/gateway`, `data/topics` and `data/services` has these forms.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +35,7 @@ from itertools import chain
 from pathlib import Path
 
 from archroute_export.finetune.sources.labelled import LabelledPolicy, LabelledRequest, Source
+from archroute_export.finetune.sources.own_dialogues import dialogue_requests
 from archroute_export.finetune.sources.yaml_file import Node, read_yaml, yaml_files
 from archroute_server.router.message import Message, Role
 
@@ -43,13 +52,14 @@ def read_own_requests(path: Path) -> Source:
     _names_differ(policies)
     ids = {entry.policy.name: entry.policy.id for entry in policies}
     domain_ids = {entry.policy.name: entry.policy.id for entry in domains}
+    dialogues = chain.from_iterable(file.dialogue_requests(ids) for file in files)
     unfit = chain.from_iterable(file.unfit(ids, domain_ids) for file in files)
     return Source(
         name=name,
         domains=tuple(entry.policy for entry in domains),
         policies=tuple(entry.policy for entry in policies),
         overlaps=frozenset(pair for entry in policies for pair in entry.overlaps(ids)),
-        requests=tuple(chain(*(entry.requests(ids) for entry in policies), unfit)),
+        requests=tuple(chain(*(entry.requests(ids) for entry in policies), dialogues, unfit)),
     )
 
 
@@ -69,31 +79,46 @@ class _Entry:
                 yield self.policy.id, _known(node, ids)
 
     def requests(self, ids: Mapping[str, str]) -> Iterator[LabelledRequest]:
-        for node in self.fields["requests"].items():
+        for node in self.fields["requests"].items() if "requests" in self.fields else ():
             yield _request(node, self.policy.id, ids)
 
 
 @dataclass(frozen=True)
 class _File:
-    domains: list[_Entry]  # one, or none
+    domains: list[_Entry]
     policies: list[_Entry]
+    dialogues: list[Node]
+    group: str
+    """What the groups of the dialogues' requests begin with."""
     out_of_scope: Mapping[str, Node]
 
     @classmethod
     def read(cls, path: Path, source: str) -> "_File":
         root = read_yaml(path)
-        fields = root.mapping(optional=("domain", "policies", "out_of_scope", "unless"))
+        group = f"{source}/{path.stem}"
+        fields = root.mapping(
+            optional=("domain", "policies", "domains", "dialogues", "out_of_scope", "unless")
+        )
         if "out_of_scope" in fields:
-            return cls([], [], root.mapping(("out_of_scope",), ("unless",)))
+            return cls([], [], [], group, root.mapping(("out_of_scope",), ("unless",)))
+        if "dialogues" in fields:
+            fields = root.mapping(("domains", "dialogues"))
+            whole = ("name", "descriptions", "policies")
+            parts = [
+                _domain(node.mapping(whole), source, requests_required=False)
+                for node in fields["domains"].items()
+            ]
+            policies = [policy for _, policies in parts for policy in policies]
+            dialogues = fields["dialogues"].items()
+            return cls([domain for domain, _ in parts], policies, dialogues, group, {})
         fields = root.mapping(("domain", "policies"))
-        domain = fields["domain"].mapping(("name", "descriptions"))
-        domain_id = f"{source}/{_name(domain['name'])}"
-        policies = []
-        for node in fields["policies"].items():
-            entry = node.mapping(("name", "descriptions", "requests"), ("overlaps",))
-            policy_id = f"{domain_id}/{_name(entry['name'])}"
-            policies.append(_Entry(_policy(policy_id, domain_id, entry), entry))
-        return cls([_Entry(_policy(domain_id, domain_id, domain), domain)], policies, {})
+        described = fields["domain"].mapping(("name", "descriptions"))
+        domain, policies = _domain({**fields, **described}, source, requests_required=True)
+        return cls([domain], policies, [], group, {})
+
+    def dialogue_requests(self, ids: Mapping[str, str]) -> Iterator[LabelledRequest]:
+        for number, node in enumerate(self.dialogues):
+            yield from dialogue_requests(node, ids, f"{self.group}/{number}")
 
     def unfit(self, ids: Mapping[str, str], domains: Mapping[str, str]) -> Iterator[LabelledRequest]:
         if "out_of_scope" in self.out_of_scope:
@@ -102,6 +127,21 @@ class _File:
             for node in self.out_of_scope["out_of_scope"].items():
                 request = _request(node, None, ids)
                 yield replace(request, also=request.also | unless)
+
+
+def _domain(
+    fields: Mapping[str, Node], source: str, *, requests_required: bool
+) -> tuple[_Entry, list[_Entry]]:
+    """Read a domain, of which `fields` has the name, the descriptions and the policies."""
+    domain_id = f"{source}/{_name(fields['name'])}"
+    required, optional = ["name", "descriptions"], ["overlaps"]
+    (required if requests_required else optional).append("requests")
+    policies = []
+    for node in fields["policies"].items():
+        entry = node.mapping(required, optional)
+        policy_id = f"{domain_id}/{_name(entry['name'])}"
+        policies.append(_Entry(_policy(policy_id, domain_id, entry), entry))
+    return _Entry(_policy(domain_id, domain_id, fields), fields), policies
 
 
 def _policy(policy_id: str, domain_id: str, fields: Mapping[str, Node]) -> LabelledPolicy:

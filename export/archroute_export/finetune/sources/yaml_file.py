@@ -63,6 +63,10 @@ class Node:
         """Say whether this is neither a mapping nor a list."""
         return isinstance(self.node, yaml.ScalarNode)
 
+    def is_mapping(self) -> bool:
+        """Say whether this has keys."""
+        return isinstance(self.node, yaml.MappingNode)
+
     def text(self) -> str:
         """Return a text that is not blank."""
         if self.node.tag != _STRING_TAG:
@@ -99,6 +103,8 @@ class Node:
 
 
 _ROOT = "the file"
+# How many keys an error lists at most.
+_LISTED = 12
 
 
 def read_yaml(path: Path) -> Node:
@@ -133,4 +139,5 @@ def yaml_files(path: Path) -> Iterator[Path]:
 
 
 def _listed(keys: Sequence[str]) -> str:
-    return ", ".join(f"`{key}`" for key in keys)
+    listed = ", ".join(f"`{key}`" for key in keys[:_LISTED])
+    return listed if len(keys) <= _LISTED else f"{listed} and {len(keys) - _LISTED} others"

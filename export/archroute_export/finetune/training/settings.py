@@ -30,5 +30,5 @@ class TrainingSettings:
     requests_per_row: int = 16
     row_tokens: int = 2048
     prompt_tokens: int = 2048
-    conversation_tokens: int = 128
+    conversation_tokens: int = 192
     seed: int = 0

@@ -103,6 +103,15 @@ def test_domains_are_kept_apart() -> None:
     assert domains["two/d3/d3_p1"] == {*own, "two/d0", "two/d1", "two/d2"}
 
 
+def test_a_whole_source_meets_no_other() -> None:
+    rules = SplitRules(own_source_only=frozenset({"two"}))
+    sources = [make_source("own"), make_source("two"), make_source("three")]
+    conflicts = divide(sources, rules)[Split.TRAIN].conflicts
+    met = {policy: {domain_of(other) for other in others} for policy, others in conflicts.items()}
+    assert met["own/d0"] == {f"two/d{n}" for n in range(4)}
+    assert met["two/d1/d1_p2"] == {f"{source}/d{n}" for source in ("own", "three") for n in range(4)}
+
+
 def test_rules_may_name_sources_that_are_not_given() -> None:
     rules = SplitRules(
         test=frozenset({"gone/d0"}),

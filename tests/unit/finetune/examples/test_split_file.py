@@ -21,7 +21,7 @@ test_policies: [{source: own, of_each_domain: 2, seed: 7}]
 related: [[own/d2, own/d3, elsewhere/z]]
 apart: [[own/d1, own/d2, own/d3]]
 alone: [own/d3]
-own_source_only: [own/d2]
+own_source_only: [own/d2, elsewhere]
 """
     )
     assert read_split_rules(file, [make_source()]) == SplitRules(
@@ -37,7 +37,7 @@ own_source_only: [own/d2]
             }
         ),
         alone=frozenset({"own/d3"}),
-        own_source_only=frozenset({"own/d2"}),
+        own_source_only=frozenset({"own/d2", "elsewhere"}),
     )
 
 
@@ -49,6 +49,7 @@ own_source_only: [own/d2]
         ("test: [own/d0]\nvalidation: [own/d0]", "own/d0 for both test and validation"),
         ("tests: [own/d0]", "did you mean `test`"),
         ("test_policies: [{source: own, of_each_domain: many, seed: 0}]", "must be a whole number, not text"),
+        ("own_source_only: [own/d9]", r"own_source_only\[0\] is 'own/d9'"),
         ("apart: [[own/d0, own/d9]]", r"apart\[0\]\[1\] is 'own/d9'"),
         ("related: [own/d0]", r"related\[0\] must be a list, not text"),
     ],
