@@ -15,7 +15,7 @@ from archroute_evaluation.fitting.minimum import propose_minimum
 from archroute_evaluation.fitting.temperature import fit_temperature
 from archroute_evaluation.metrics.accuracy import turn_accuracy
 from archroute_evaluation.metrics.outcome import Outcome
-from archroute_evaluation.metrics.reliability import expected_calibration_error
+from archroute_evaluation.metrics.reliability import calibration_error_by_chance, expected_calibration_error
 from archroute_evaluation.numbered_example import NumberedExample, read_numbered
 from archroute_evaluation.progress import progress_bar
 from archroute_evaluation.report.calibration import CalibrationReport, show_calibration
@@ -96,6 +96,7 @@ def calibrate(request: CalibrationRequest) -> Calibration:
             replaced=replaced,
             written=request.write,
             accuracy=turn_accuracy(after),
+            error_by_chance=calibration_error_by_chance(after) or 0.0,
             minimum=minimum,
             at_bound=fit.at_bound,
             failed=failures,

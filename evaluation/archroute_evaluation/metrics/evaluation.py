@@ -19,6 +19,7 @@ from archroute_evaluation.metrics.reliability import (
     Bin,
     BrierScore,
     brier_score,
+    calibration_error_by_chance,
     expected_calibration_error,
     reliability_bins,
 )
@@ -51,6 +52,7 @@ class Evaluation:
     other: ClassScores
     macro_f1: float | None
     calibration_error: float | None
+    calibration_error_by_chance: float | None
     reliability: tuple[Bin, ...]
     brier: BrierScore
     risk_coverage: tuple[CurvePoint, ...]
@@ -87,6 +89,7 @@ def evaluate(
         other=scores_of(other, outcomes),
         macro_f1=macro_f1(outcomes),
         calibration_error=expected_calibration_error(outcomes),
+        calibration_error_by_chance=calibration_error_by_chance(outcomes),
         reliability=tuple(reliability_bins(outcomes)),
         brier=brier_score(outcomes),
         risk_coverage=tuple(curve),

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from archroute_evaluation.metrics.outcome import Outcome
 
 BINS = 15
+_DRAWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ def reliability_bins(outcomes: Sequence[Outcome], bins: int = BINS) -> list[Bin]
     """Sort the answers by their probability into `bins` bins of equal width; 0 goes into the first."""
     probabilities = np.array([outcome.probability for outcome in outcomes], np.float64)
     right = np.array([outcome.right for outcome in outcomes], np.float64)
-    places = np.clip(np.ceil(probabilities * bins).astype(np.int64) - 1, 0, bins - 1)
+    places = _places(probabilities, bins)
     counts = np.bincount(places, minlength=bins)
     confidences = np.bincount(places, probabilities, bins)
     hits = np.bincount(places, right, bins)
@@ -59,6 +61,32 @@ def expected_calibration_error(outcomes: Sequence[Outcome], bins: int = BINS) ->
         if each.accuracy is not None and each.confidence is not None
     ]
     return sum(gaps) / len(outcomes)
+
+
+def calibration_error_by_chance(outcomes: Sequence[Outcome], bins: int = BINS) -> float | None:
+    """Return the calibration error that a calibrated router would show on average; None of nothing.
+
+    A router that is right exactly as often as it says still shows an error over few answers, because a bin
+    of some thirty is never right in just the share that is expected of it. So this is what the error can be
+    compared with: each answer is drawn anew to be right with the probability that the router gave it, and
+    the errors of these draws are averaged. The same answers give the same figure.
+    Source: consistency resampling, Bröcker and Smith 2007, https://doi.org/10.1175/WAF993.1
+    """
+    if not outcomes:
+        return None
+    probabilities = np.array([outcome.probability for outcome in outcomes], np.float64)
+    places = _places(probabilities, bins)
+    expected = np.bincount(places, probabilities, bins)
+    generator = np.random.default_rng(0)
+    errors = [
+        np.abs(np.bincount(places, generator.random(len(places)) < probabilities, bins) - expected).sum()
+        for _ in range(_DRAWS)
+    ]
+    return float(np.mean(errors)) / len(outcomes)
+
+
+def _places(probabilities: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64]:
+    return np.clip(np.ceil(probabilities * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 @dataclass(frozen=True, slots=True)

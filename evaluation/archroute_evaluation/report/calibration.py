@@ -23,6 +23,8 @@ class CalibrationReport:
     replaced: Calibration | None
     written: bool
     accuracy: Proportion
+    error_by_chance: float
+    """The calibration error that a calibrated router would show on as many examples."""
     minimum: Minimum | None
     at_bound: bool
     failed: tuple[int, ...]
@@ -45,6 +47,7 @@ def _lines(report: CalibrationReport) -> Iterator[str]:
     yield f"accuracy                    {percent(report.accuracy.share)} ({of(report.accuracy)}), as before"
     yield f"loss                        {found.loss_before:.4f} before, {found.loss_after:.4f} after"
     yield f"expected calibration error  {found.error_before:.4f} before, {found.error_after:.4f} after"
+    yield f"                            {report.error_by_chance:.4f} by chance, if the router is calibrated"
     yield from _minimum(report)
     if found.examples < FEW_EXAMPLES:
         yield f"These are few examples: with fewer than {FEW_EXAMPLES}, the figures may not hold for others."

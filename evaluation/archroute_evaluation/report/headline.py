@@ -34,6 +34,12 @@ def headline(evaluation: Evaluation) -> list[Figure]:
             "",
             f"{evaluation.answered} answers in {len(evaluation.reliability)} bins",
         ),
+        Figure(
+            "error of a calibrated router",
+            number(evaluation.calibration_error_by_chance),
+            "",
+            "by chance, on average",
+        ),
         Figure("Brier score", number(evaluation.brier.value), "", f"{evaluation.brier.count} whole rankings"),
         Figure(
             "area under risk and coverage",

@@ -36,6 +36,7 @@ def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "other_recall": _proportion(evaluation.other.recall),
         "macro_f1": evaluation.macro_f1,
         "expected_calibration_error": evaluation.calibration_error,
+        "calibration_error_by_chance": evaluation.calibration_error_by_chance,
         "brier_score": asdict(evaluation.brier),
         "area_under_risk_coverage": evaluation.risk_coverage_area,
         "order_flips": _flips(evaluation.order_flips),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +8,7 @@ from archroute_evaluation.metrics.reliability import (
     BINS,
     BrierScore,
     brier_score,
+    calibration_error_by_chance,
     expected_calibration_error,
     reliability_bins,
 )
@@ -59,6 +62,28 @@ def test_the_calibration_error_lies_within_0_and_1(outcomes: list) -> None:
     assert sum(each.count for each in reliability_bins(outcomes)) == len(outcomes)
     assert (error is None) == (not outcomes)
     assert error is None or 0 <= error <= 1
+
+
+def test_the_error_by_chance_by_hand() -> None:
+    # One bin of two answers at ½ each: 0, 1 or 2 are right, with ¼, ½ and ¼, so the error is ½, 0 or ½.
+    assert calibration_error_by_chance([right(0.5), wrong(0.5)], bins=1) == pytest.approx(0.25, abs=0.05)
+    assert calibration_error_by_chance([right(1.0), right(1.0), wrong(0.0)]) == 0.0
+    assert calibration_error_by_chance([]) is None
+
+
+def test_the_error_by_chance_shrinks_with_the_square_root_of_the_answers() -> None:
+    few, many = ([right(0.7)] * count for count in (100, 1600))
+    by_chance = calibration_error_by_chance(few), calibration_error_by_chance(many)
+    assert by_chance[0] == pytest.approx(math.sqrt(2 / math.pi * 0.7 * 0.3 / 100), rel=0.1)
+    assert by_chance[1] == pytest.approx(by_chance[0] / 4, rel=0.15)
+
+
+@given(st.lists(st.builds(right, st.floats(0, 1)), min_size=1, max_size=30))
+def test_the_error_by_chance_knows_only_the_probabilities(outcomes: list) -> None:
+    missed = [wrong(each.probability) for each in outcomes]
+    error = calibration_error_by_chance(outcomes)
+    assert calibration_error_by_chance(missed) == error
+    assert 0 <= error <= 1
 
 
 def test_the_brier_score_by_hand() -> None:

@@ -26,6 +26,7 @@ REPORT = CalibrationReport(
     replaced=None,
     written=True,
     accuracy=Proportion(320, 400),
+    error_by_chance=0.015,
     minimum=Minimum(0.7, Proportion(200, 400), Proportion(192, 200)),
     at_bound=False,
     failed=(),
@@ -42,7 +43,7 @@ def test_what_was_found_is_said() -> None:
     said = shown(REPORT)
     assert "temperature 1.5, fitted on 400 examples" in said
     assert "accuracy 80.0 % (320 of 400), as before" in said
-    assert "expected calibration error 0.1000 before, 0.0200 after" in said
+    assert "expected calibration error 0.1000 before, 0.0200 after 0.0150 by chance" in said
     assert "minimum probability 0.7000, for a precision of 95.0 %: 192 of 200 answers that reach it" in said
     assert "50.0 % of the examples are answered" in said
     assert "Written to models/tiny" in said
