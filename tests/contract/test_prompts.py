@@ -143,10 +143,10 @@ def test_the_golden_example_in_lines_is_a_line_for_each_policy_and_message() -> 
     assert golden(LINES_VARIANT, "model-card-example") == expected.encode("utf-8")
 
 
-def test_the_golden_example_with_quoted_names_has_each_name_as_the_answer_spells_it() -> None:
-    routes = "".join(
-        f'- {policy.name}: {policy.description} "{policy.name}"\n' for policy in MODEL_CARD_POLICIES
-    )
+def test_the_golden_example_with_quoted_names_is_sorted_and_spells_each_name_as_the_answer_does() -> None:
+    by_name = {policy.name: policy.description for policy in MODEL_CARD_POLICIES}
+    order = ["api_help", "bug_fixing", "code_generation", "performance_optimization", "programming"]
+    routes = "".join(f'- {name}: {by_name[name]} "{name}"\n' for name in order)
     expected = f'{routes}- other: none of the above "other"\n\nuser: {MODEL_CARD_MESSAGES[0].text}'
     assert golden(QUOTED_VARIANT, "model-card-example") == expected.encode("utf-8")
 
@@ -254,13 +254,27 @@ def test_no_text_adds_a_line_where_names_are_quoted(policies: list[Policy], mess
         *(
             f"- {in_lines(policy.name)}: {in_lines(policy.description)} "
             + in_lines(json.dumps(policy.name, ensure_ascii=False))
-            for policy in policies
+            for policy in sorted(policies, key=lambda policy: policy.name)
         ),
         '- other: none of the above "other"',
         "",
         *(f"{message.role}: {in_lines(message.text)}" for message in messages),
     ]
     assert prompt.splitlines() == prompt.removesuffix("\n").split("\n")
+
+
+@given(
+    policies=st.lists(
+        st.builds(Policy, hostile, hostile), min_size=1, max_size=4, unique_by=lambda policy: policy.name
+    ),
+    data=st.data(),
+)
+def test_the_order_of_the_policies_changes_no_sorted_prompt(
+    policies: list[Policy], data: st.DataObject
+) -> None:
+    variant = PromptVariant.load(QUOTED_VARIANT)
+    shuffled = data.draw(st.permutations(policies))
+    assert variant.render(shuffled, MODEL_CARD_MESSAGES) == variant.render(policies, MODEL_CARD_MESSAGES)
 
 
 @pytest.mark.parametrize("variant", JSON_VARIANTS)

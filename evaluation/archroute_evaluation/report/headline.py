@@ -38,7 +38,7 @@ def headline(evaluation: Evaluation) -> list[Figure]:
             "error of a calibrated router",
             number(evaluation.calibration_error_by_chance),
             "",
-            "by chance, on average",
+            "by chance",
         ),
         Figure("Brier score", number(evaluation.brier.value), "", f"{evaluation.brier.count} whole rankings"),
         Figure(

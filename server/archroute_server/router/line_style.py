@@ -28,13 +28,19 @@ class LineStyle:
 
     A model that reads from left to right knows nothing of a description while it reads the name before it.
     It knows all of it at the name after it, so the first token of the right name can be found and copied.
+
+    With `sorted_by_name`, the lines stand in the order of the names' code points, and not in that of the
+    policy set: then no decision can depend on the order in which somebody listed the policies.
     """
 
     indent: str
     quoted_names: bool = False
+    sorted_by_name: bool = False
 
     def routes(self, policies: Iterable[Policy]) -> str:
-        """Write `- name: description` lines, in declaration order."""
+        """Write `- name: description` lines, in declaration order unless sorted."""
+        if self.sorted_by_name:
+            policies = sorted(policies, key=lambda policy: policy.name)
         return "\n".join(self._route(policy) for policy in policies)
 
     def conversation(self, messages: Iterable[Message]) -> str:

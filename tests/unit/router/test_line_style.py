@@ -14,6 +14,12 @@ def test_policies_are_a_line_each_in_their_order() -> None:
     assert STYLE.routes(policies) == "- code_review: Judging code\n- a: b: - c: d"
 
 
+def test_sorted_policies_are_in_the_order_of_their_names_code_points() -> None:
+    policies = [Policy(name, "x") for name in ("b", "é", "a1", "Z", "a")]
+    lines = LineStyle(indent="  ", sorted_by_name=True).routes(policies).splitlines()
+    assert lines == ["- Z: x", "- a: x", "- a1: x", "- b: x", "- é: x"]
+
+
 def test_messages_are_a_line_each_and_go_on_indented() -> None:
     messages = [
         Message(Role.USER, "is this any good?\ndef f():\n    pass\n"),
