@@ -66,7 +66,8 @@ def test_dialogues_go_from_policy_to_policy_and_domain_to_domain() -> None:
 
 def test_every_wording_is_a_valid_description(own: Source) -> None:
     for policy in (*own.domains, *own.policies):
-        assert len(set(policy.descriptions)) == len(policy.descriptions) >= 2
+        fewest = 2 if own.name == "services" and policy.coarse else 3
+        assert len(set(policy.descriptions)) == len(policy.descriptions) >= fewest
         for number, description in enumerate(policy.descriptions):
             PolicySet("", (Policy(f"{policy.name} {number}", description),))
 

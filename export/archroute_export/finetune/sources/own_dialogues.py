@@ -36,10 +36,7 @@ def dialogue_requests(node: Node, ids: Mapping[str, str], group: str) -> Iterato
     earlier: list[str] = []
     known = (Role.ASSISTANT.value, _NO_POLICY, *ids)
     for number, turn in enumerate(turns.items()):
-        entries = turn.mapping(optional=known)
-        if len(entries) != 1:
-            raise turn.error("must have one key: `assistant`, `none` or the name of a policy")
-        ((key, text),) = entries.items()
+        key, text = turn.entry(known, "must have one key: `assistant`, `none` or the name of a policy")
         role = Role.ASSISTANT if key == Role.ASSISTANT.value else Role.USER
         if role is not (Role.ASSISTANT if number % 2 else Role.USER):
             raise turn.error(f"is the {role.value}'s; user and assistant must take turns, the user first")

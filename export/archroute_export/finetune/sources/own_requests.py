@@ -29,8 +29,8 @@ or requests that fit none of the policies, except perhaps some of the domains th
 The data of this project in `data/gateway`, `data/topics` and `data/services` has these forms.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -39,6 +39,9 @@ from archroute_export.finetune.sources.own_dialogues import dialogue_requests
 from archroute_export.finetune.sources.yaml_file import Node, read_yaml, yaml_files
 from archroute_server.router.message import Message, Role
 
+# The keys of a policy, required and optional: alone, and where dialogues ask for it as well.
+_POLICY_KEYS = ("name", "descriptions", "requests"), ("overlaps",)
+_DIALOGUE_POLICY_KEYS = ("name", "descriptions"), ("overlaps", "requests")
 _TURN_ROLES = tuple(role.value for role in (Role.USER, Role.ASSISTANT, Role.SYSTEM, Role.TOOL))
 
 
@@ -85,40 +88,40 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _File:
-    domains: list[_Entry]
-    policies: list[_Entry]
-    dialogues: list[Node]
-    group: str
-    """What the groups of the dialogues' requests begin with."""
-    out_of_scope: Mapping[str, Node]
+    domains: list[_Entry] = field(default_factory=list)
+    policies: list[_Entry] = field(default_factory=list)
+    dialogues: Mapping[str, Node] = field(default_factory=dict)  # by the group of their requests
+    out_of_scope: Mapping[str, Node] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, source: str) -> "_File":
         root = read_yaml(path)
-        group = f"{source}/{path.stem}"
         fields = root.mapping(
             optional=("domain", "policies", "domains", "dialogues", "out_of_scope", "unless")
         )
         if "out_of_scope" in fields:
-            return cls([], [], [], group, root.mapping(("out_of_scope",), ("unless",)))
+            return cls(out_of_scope=root.mapping(("out_of_scope",), ("unless",)))
         if "dialogues" in fields:
             fields = root.mapping(("domains", "dialogues"))
             whole = ("name", "descriptions", "policies")
             parts = [
-                _domain(node.mapping(whole), source, requests_required=False)
+                _domain(node.mapping(whole), source, _DIALOGUE_POLICY_KEYS)
                 for node in fields["domains"].items()
             ]
             policies = [policy for _, policies in parts for policy in policies]
-            dialogues = fields["dialogues"].items()
-            return cls([domain for domain, _ in parts], policies, dialogues, group, {})
+            dialogues = {
+                f"{source}/{path.stem}/{number}": node
+                for number, node in enumerate(fields["dialogues"].items())
+            }
+            return cls([domain for domain, _ in parts], policies, dialogues)
         fields = root.mapping(("domain", "policies"))
         described = fields["domain"].mapping(("name", "descriptions"))
-        domain, policies = _domain({**fields, **described}, source, requests_required=True)
-        return cls([domain], policies, [], group, {})
+        domain, policies = _domain({**fields, **described}, source, _POLICY_KEYS)
+        return cls([domain], policies)
 
     def dialogue_requests(self, ids: Mapping[str, str]) -> Iterator[LabelledRequest]:
-        for number, node in enumerate(self.dialogues):
-            yield from dialogue_requests(node, ids, f"{self.group}/{number}")
+        for group, node in self.dialogues.items():
+            yield from dialogue_requests(node, ids, group)
 
     def unfit(self, ids: Mapping[str, str], domains: Mapping[str, str]) -> Iterator[LabelledRequest]:
         if "out_of_scope" in self.out_of_scope:
@@ -130,15 +133,13 @@ class _File:
 
 
 def _domain(
-    fields: Mapping[str, Node], source: str, *, requests_required: bool
+    fields: Mapping[str, Node], source: str, policy_keys: tuple[Sequence[str], Sequence[str]]
 ) -> tuple[_Entry, list[_Entry]]:
     """Read a domain, of which `fields` has the name, the descriptions and the policies."""
     domain_id = f"{source}/{_name(fields['name'])}"
-    required, optional = ["name", "descriptions"], ["overlaps"]
-    (required if requests_required else optional).append("requests")
     policies = []
     for node in fields["policies"].items():
-        entry = node.mapping(required, optional)
+        entry = node.mapping(*policy_keys)
         policy_id = f"{domain_id}/{_name(entry['name'])}"
         policies.append(_Entry(_policy(policy_id, domain_id, entry), entry))
     return _Entry(_policy(domain_id, domain_id, fields), fields), policies
@@ -179,10 +180,7 @@ def _request(node: Node, policy: str | None, ids: Mapping[str, str]) -> Labelled
 
 
 def _turn(node: Node) -> Message:
-    fields = node.mapping(optional=_TURN_ROLES)
-    if len(fields) != 1:
-        raise node.error("must have one key, the role")
-    ((role, text),) = fields.items()
+    role, text = node.entry(_TURN_ROLES, "must have one key, the role")
     return Message(Role(role), text.text())
 
 

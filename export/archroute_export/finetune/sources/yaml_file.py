@@ -51,6 +51,14 @@ class Node:
                 raise self.error(f"has no `{key}`")
         return entries
 
+    def entry(self, known: Sequence[str], otherwise: str) -> tuple[str, "Node"]:
+        """Return key and value of a mapping with one key. Raises `SourceError`, else with `otherwise`."""
+        entries = self.mapping(optional=known)
+        if len(entries) != 1:
+            raise self.error(otherwise)
+        (entry,) = entries.items()
+        return entry
+
     def items(self) -> list["Node"]:
         """Return the items of a list that is not empty."""
         if not isinstance(self.node, yaml.SequenceNode):

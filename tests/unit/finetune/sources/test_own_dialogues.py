@@ -61,12 +61,7 @@ def test_each_turn_that_calls_for_a_policy_is_a_request(file: Path) -> None:
     [
         ("- shorten: one", "- shortening: one", 17, "unknown key `shortening`; did you mean `shorten`?"),
         ("- assistant: When?", "- none: hm", 14, "is the user's; user and assistant must"),
-        (
-            "- - order_pickup: fetch",
-            "- - assistant: fetch",
-            13,
-            "is the assistant's; user and",
-        ),
+        ("- - order_pickup: fetch", "- - assistant: fetch", 13, "is the assistant's; user and"),
         ("- shorten: one", "- {shorten: one, assistant: two}\n    # ", 17, "must have one key"),
         ("- assistant: When?", "- assistant: ''", 14, "is empty"),
         ("  - language: de\n    turns:", "  - turn:", 20, "did you mean `turns`?"),
