@@ -68,7 +68,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows-per-step",
         type=positive,
         default=4,
-        help="policy sets in an update, each with up to 16 conversations (default: 4)",
+        help="policy sets in an update, each with up to 32 conversations (default: 4)",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the order of the examples (default: 0)")
     parser.add_argument(

@@ -66,6 +66,26 @@ EXAMPLES = [
 ]
 
 
+TURNS = (
+    ("code_generation", "write a function that parses a date", "here it is, with a test"),
+    ("code_review", "is the old one any good?", "it leaks a file handle, and it is slow"),
+    (OTHER, "I see, and how is the weather?", "I cannot say"),
+    ("code_generation", "then write me a script instead", ""),
+)
+DIALOGUE = [
+    Example(
+        POLICIES,
+        tuple(
+            Message(role, text)
+            for _, *texts in TURNS[: number + 1]
+            for role, text in zip((Role.USER, Role.ASSISTANT), texts, strict=True)
+        )[:-1],
+        policy,
+    )
+    for number, (policy, *_) in enumerate(TURNS)
+]
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
@@ -159,9 +179,11 @@ def test_a_row_computes_what_its_examples_do_alone(family: str, rows_per_batch: 
     """One row at a time goes part by part, and several go through one biased attention matrix."""
     write_tiny_checkpoint(tmp_path, family=family)  # type: ignore[arg-type]
     model = add_adapter(load_base(SafetensorsFolder(tmp_path)), SETTINGS, "tiny").eval()
-    together = list(row_builder(tmp_path).rows(EXAMPLES))
-    alone = list(row_builder(tmp_path, requests_per_row=1).rows(EXAMPLES))
+    examples = [*EXAMPLES, *DIALOGUE]
+    together = list(row_builder(tmp_path, requests_per_row=32).rows(examples))
+    alone = list(row_builder(tmp_path, requests_per_row=1).rows(examples))
     assert len(together) < len(alone)
+    assert max(block.examples for row in together for block in row.blocks) >= len(DIALOGUE)
     with torch.no_grad():
         packed = [
             line for part in buckets(together, rows_per_batch) for line in choice_logits(model, collate(part))
@@ -177,7 +199,7 @@ def _sorted(lines: Iterable[torch.Tensor]) -> list[list[float]]:
 
 
 def test_the_gradients_are_the_same_either_way(base: Path) -> None:
-    rows = list(row_builder(base).rows(EXAMPLES))
+    rows = list(row_builder(base, requests_per_row=32).rows([*EXAMPLES, *DIALOGUE]))
     gradients = []
     for size in (1, len(rows)):
         model = add_adapter(load_base(SafetensorsFolder(base)), SETTINGS, "tiny")

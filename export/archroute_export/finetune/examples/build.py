@@ -54,6 +54,8 @@ def build_files(
         settings,
         sources=VALIDATION_SOURCES,
         requests_per_set=1,
+        whole_dialogues=0.0,
+        dialogue_domains=0.0,
         mixed_sources=max(0.6, settings.mixed_sources),
     )
     planned: dict[str, Iterable[Example]] = {

@@ -10,9 +10,10 @@ unless one of them is acceptable as well, or overlaps the request's own: then no
 the request is not asked of that set.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from archroute_export.finetune.sources.labelled import LabelledPolicy, LabelledRequest
 from archroute_server.router.policy import OTHER
@@ -45,6 +46,27 @@ class Catalogue:
     def sources(self) -> tuple[str, ...]:
         """The names of the sources, in order."""
         return tuple(dict.fromkeys(source_of(policy) for policy in self.policies))
+
+    @cached_property
+    def dialogues(self) -> Mapping[str, tuple[LabelledRequest, ...]]:
+        """The requests that come from one dialogue, by their group."""
+        found: dict[str, list[LabelledRequest]] = {}
+        for request in chain.from_iterable(self.requests.values()):
+            if request.group:
+                found.setdefault(request.group, []).append(request)
+        return {group: tuple(requests) for group, requests in found.items()}
+
+    @cached_property
+    def _domains_of_dialogues(self) -> Mapping[str, Sequence[Sequence[str]]]:
+        found: dict[str, list[Sequence[str]]] = {}
+        for requests in self.dialogues.values():
+            domains = tuple(dict.fromkeys(domain_of(each.policy) for each in requests if each.policy))
+            found.setdefault(source_of(domains[0]), []).append(domains)
+        return found
+
+    def domains_of_dialogues(self, source: str) -> Sequence[Sequence[str]]:
+        """Return for each dialogue of a source the ids of the domains that it goes over."""
+        return self._domains_of_dialogues.get(source, ())
 
     def domains_of(self, source: str) -> list[str]:
         """Return the ids of a source's domains."""

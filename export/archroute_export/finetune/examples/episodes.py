@@ -49,7 +49,10 @@ class _Episode:
     shown: ShownSet
 
     def examples(self) -> list[Example]:
-        """Return the examples; fewer than wanted if the set has not that many requests."""
+        """Return the examples; fewer than wanted if the set has not that many requests.
+
+        There are more than requests are drawn where the other turns of a dialogue are asked as well.
+        """
         asked: set[int] = set()
         found = []
         targets = cycle(self.rng.sample(self.shown.labelled, len(self.shown.labelled)))
@@ -65,7 +68,27 @@ class _Episode:
                 break
             asked.add(id(request))
             found.append(self._example(request))
+            for turn in self._other_turns(request, asked):
+                asked.add(id(turn))
+                found.append(self._example(turn))
+            if len(found) >= self.settings.examples_per_set:
+                break
         return found
+
+    def _other_turns(self, request: LabelledRequest, asked: set[int]) -> list[LabelledRequest]:
+        """Return the other turns of the dialogue that a request is from, if they shall be asked too."""
+        share = self.settings.whole_dialogues
+        if not request.group or not share or self.rng.random() >= share:
+            return []
+        turns = []
+        for turn in self.catalogue.dialogues[request.group]:
+            right = self.catalogue.right_answer(turn, self.shown.labelled)
+            # Where a set has a part of a dialogue's policies, nothing fits most turns: as many are asked as
+            # of other requests that nothing fits.
+            wanted = right is not None and (right != OTHER or self.rng.random() < self.settings.other)
+            if wanted and id(turn) not in asked and not self._describes(turn):
+                turns.append(turn)
+        return turns
 
     def _request_for(self, target: LabelledPolicy, asked: set[int]) -> LabelledRequest | None:
         """Draw a request for which the target is right in this set."""

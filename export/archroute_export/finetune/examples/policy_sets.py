@@ -85,7 +85,7 @@ def draw_size(rng: random.Random, settings: Settings) -> int:
 def draw_policies(
     rng: random.Random, catalogue: Catalogue, source: str, settings: Settings
 ) -> list[LabelledPolicy]:
-    """Draw a set around one source: from one to three domains many siblings, the rest from anywhere.
+    """Draw a set around one source: of a few domains many siblings, the rest from anywhere.
 
     There may be fewer than wanted, if no more of them go together.
     """
@@ -94,8 +94,7 @@ def draw_policies(
     sources = [source]
     if rng.random() < settings.mixed_sources:
         sources = list(catalogue.sources)
-    domains = catalogue.domains_of(source)
-    home = rng.sample(domains, min(len(domains), rng.choice((1, 1, 2, 3))))
+    home = _home_domains(rng, catalogue, source, settings)
     siblings = [policy for domain in home for policy in catalogue.by_domain[domain]]
     strangers = [
         policy
@@ -115,6 +114,15 @@ def draw_policies(
         if catalogue.compatible(policy, drawn):
             drawn.append(policy)
     return drawn
+
+
+def _home_domains(rng: random.Random, catalogue: Catalogue, source: str, settings: Settings) -> Sequence[str]:
+    """Draw the domains of the siblings: those of a dialogue, or from one to three of any."""
+    dialogues = catalogue.domains_of_dialogues(source) if settings.dialogue_domains else ()
+    if dialogues and rng.random() < settings.dialogue_domains:
+        return rng.choice(dialogues)
+    domains = catalogue.domains_of(source)
+    return rng.sample(domains, min(len(domains), rng.choice((1, 1, 2, 3))))
 
 
 def draw_form(rng: random.Random, settings: Settings) -> Form:

@@ -5,8 +5,10 @@ visible parts one by one gives the same as the whole matrix under its bias:
 
              shared   block 1   block 2
     shared   causal
-    block 1  all      causal
-    block 2  all                causal
+    block 1  all      tree
+    block 2  all                tree
+
+Within a block, a token sees those on its way from the shared tokens: all before it, if nothing parts there.
 """
 
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-from archroute_export.finetune.training.row import Row
+from archroute_export.finetune.training.row import Block, Row
 
 ROW_ATTENTION = "archroute_row"
 """The name under which transformers knows `row_attention`."""
@@ -37,13 +39,27 @@ class RowParts:
     def of(cls, row: Row) -> "RowParts":
         """Find the parts of a row."""
         shared = len(row.shared)
-        lengths = [len(block.tokens) for block in row.blocks]
-        masks = [torch.ones(length, shared + length, dtype=torch.bool).tril(shared) for length in lengths]
-        return cls([shared, *lengths], masks)
+        masks = [seen_by(block, shared) for block in row.blocks]
+        return cls([shared, *(len(mask) for mask in masks)], masks)
 
     def to(self, device: torch.device) -> "RowParts":
         """Return the same parts with their masks on a device."""
         return RowParts(self.lengths, [mask.to(device) for mask in self.masks])
+
+
+def seen_by(block: Block, shared: int) -> torch.Tensor:
+    """Return which of the shared tokens and the block's each token of a block sees.
+
+    The result is bool, `[block, shared + block]`.
+    """
+    length = len(block.tokens)
+    # Row -1 is that of the last shared token, before which everything in the block follows.
+    seen = torch.zeros(length + 1, shared + length, dtype=torch.bool)
+    seen[-1, :shared] = True
+    for index, parent in enumerate(block.parents):
+        seen[index] = seen[parent]
+        seen[index, shared + index] = True
+    return seen[:-1]
 
 
 def row_attention(

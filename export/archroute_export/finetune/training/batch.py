@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from archroute_export.finetune.training.attention import RowParts
+from archroute_export.finetune.training.attention import RowParts, seen_by
 from archroute_export.finetune.training.row import Row
 
 
@@ -61,30 +61,26 @@ def collate(rows: Sequence[Row]) -> Batch:
     length = max(row.length for row in rows)
     token_ids = torch.zeros(len(rows), length, dtype=torch.int64)
     position_ids = torch.zeros(len(rows), length, dtype=torch.int64)
-    # Which block a token belongs to: 0 is shared, -1 is padding.
-    block_of = torch.full((len(rows), length), -1, dtype=torch.int64)
     choices: list[tuple[int, int, tuple[int, ...], int]] = []
     examples = 0
     for index, row in enumerate(rows):
-        pieces = [row.shared, *(block.tokens for block in row.blocks)]
-        token_ids[index, : row.length] = torch.tensor([token for piece in pieces for token in piece])
-        start = 0
-        for number, piece in enumerate(pieces):
-            place = slice(start, start + len(piece))
-            offset = len(row.shared) if number else 0
-            position_ids[index, place] = torch.arange(offset, offset + len(piece))
-            block_of[index, place] = number
-            if number:
-                for choice in row.blocks[number - 1].choices:
-                    selected = index * length + start + choice.index
-                    choices.append((examples, selected, choice.candidates, choice.right))
-                examples += 1
-            start += len(piece)
+        shared = len(row.shared)
+        tokens = [*row.shared, *(token for block in row.blocks for token in block.tokens)]
+        positions = [*range(shared), *(shared + depth for block in row.blocks for depth in block.depths)]
+        token_ids[index, : row.length] = torch.tensor(tokens)
+        position_ids[index, : row.length] = torch.tensor(positions)
+        start = index * length + shared
+        for block in row.blocks:
+            for choice in block.choices:
+                place = (examples + choice.example, start + choice.index)
+                choices.append((*place, choice.candidates, choice.right))
+            examples += block.examples
+            start += len(block.tokens)
     widest = max(len(candidates) for _, _, candidates, _ in choices)
     return Batch(
         token_ids=token_ids,
         position_ids=position_ids,
-        attention_bias=None if len(rows) == 1 else _attention_bias(block_of),
+        attention_bias=None if len(rows) == 1 else _attention_bias(rows, length),
         selected=torch.tensor([selected for _, selected, _, _ in choices]),
         candidates=torch.tensor(
             [[*candidates, *[candidates[0]] * (widest - len(candidates))] for _, _, candidates, _ in choices]
@@ -106,11 +102,15 @@ def buckets(rows: Sequence[Row], rows_per_batch: int) -> Iterator[list[Row]]:
         yield ordered[start : start + rows_per_batch]
 
 
-def _attention_bias(block_of: torch.Tensor) -> torch.Tensor:
-    reader, read = block_of[:, :, None], block_of[:, None, :]
-    length = block_of.shape[1]
-    earlier = torch.ones(length, length, dtype=torch.bool).tril()
-    visible = ((read == 0) | (reader == read)) & (reader >= 0) & earlier
-    visible |= torch.eye(length, dtype=torch.bool)
+def _attention_bias(rows: Sequence[Row], length: int) -> torch.Tensor:
+    visible = torch.eye(length, dtype=torch.bool).repeat(len(rows), 1, 1)
+    for row, seen in zip(rows, visible, strict=True):
+        shared = start = len(row.shared)
+        seen[:shared, :shared] = torch.ones(shared, shared, dtype=torch.bool).tril()
+        for block in row.blocks:
+            end = start + len(block.tokens)
+            of_block = seen_by(block, shared)
+            seen[start:end, :shared], seen[start:end, start:end] = of_block[:, :shared], of_block[:, shared:]
+            start = end
     bias = torch.full(visible.shape, torch.finfo(torch.float32).min)
     return bias.masked_fill(visible, 0.0)[:, None]

@@ -59,7 +59,7 @@ class Trainer:
         started = time.monotonic()
         size = self._settings.rows_per_step
         rows = [self._rows[place] for place in self._order[index * size : (index + 1) * size]]
-        examples = sum(len(row.blocks) for row in rows)
+        examples = sum(row.examples for row in rows)
         rate = self._settings.learning_rate * schedule(index, self.total, self._settings.warmup, spent)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

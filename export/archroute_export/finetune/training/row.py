@@ -9,7 +9,13 @@ one row for each conversation, at a fraction of the cost:
     - a: ...  - b: ...       user: ... {"route": "       user: ... {"route": "
     0 .................. 99  100 ............... 140     100 ............ 131        positions
 
-A block ends before the last choice of its answer. At every place where the answers of the policy set part,
+Conversations that begin alike, as the turns of one dialogue do, are one block: a tree, in which a token sees
+those on its way to the root. So a dialogue is read once, however many of its turns are asked about:
+
+    user: ... ┬ assistant: ... user: ... ┬ assistant: ...
+              └ {"route": "              └ {"route": "
+
+A branch ends before the last choice of its answer. At every place where the answers of the policy set part,
 there is one `Choice`: only those are trained, because the server asks the model for nothing else.
 """
 
@@ -24,6 +30,9 @@ from archroute_server.router.example import Example
 from archroute_server.router.policy import PolicySet
 from archroute_server.router.trie import AnswerTrie
 
+# Conversations with fewer tokens in common are read apart: it costs less than to mask them from each other.
+_FEWEST_IN_COMMON = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -33,14 +42,30 @@ class Choice:
     candidates: tuple[int, ...]
     right: int
     """The place of the right token among the candidates."""
+    example: int = 0
+    """Which of the block's examples it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one conversation adds to the shared tokens, and the choices that it is to get right."""
+    """What conversations that begin alike add to the shared tokens, and the choices to get right.
+
+    `parents` has for each token the index of the one before it, and -1 for those that follow the shared
+    tokens; a parent comes before its children.
+    """
 
     tokens: tuple[int, ...]
+    parents: tuple[int, ...]
     choices: tuple[Choice, ...]
+    examples: int
+
+    @property
+    def depths(self) -> list[int]:
+        """How many tokens of the block come before each one, on its way from the shared tokens."""
+        depths: list[int] = []
+        for parent in self.parents:
+            depths.append(0 if parent < 0 else depths[parent] + 1)
+        return depths
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +79,11 @@ class Row:
     def length(self) -> int:
         """How many tokens are computed."""
         return len(self.shared) + sum(len(block.tokens) for block in self.blocks)
+
+    @property
+    def examples(self) -> int:
+        """How many conversations are decided."""
+        return sum(block.examples for block in self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +166,46 @@ def _tokens(encoder: PromptEncoder, policies: PolicySet, trie: AnswerTrie, examp
     return _Tokens((*prompt, *sequence[:last]), len(prompt), tuple(choices))
 
 
+class _Tree:
+    """A block while conversations join it."""
+
+    def __init__(self) -> None:
+        self._tokens: list[int] = []
+        self._parents: list[int] = []
+        self._following: dict[tuple[int, int], int] = {}
+        self._choices: list[Choice] = []
+        self._examples = 0
+
+    def in_common(self, tokens: Sequence[int]) -> int:
+        """Return how many of these tokens are there already, from the first on."""
+        node, count = -1, 0
+        for token in tokens:
+            if (node := self._following.get((node, token), -1)) < 0:
+                break
+            count += 1
+        return count
+
+    def add(self, tokens: Sequence[int], choices: Sequence[Choice]) -> None:
+        """Add a conversation; the choices' indices count from its first token."""
+        path, node = [], -1
+        for token in tokens:
+            key = (node, token)
+            if key not in self._following:
+                self._following[key] = len(self._tokens)
+                self._tokens.append(token)
+                self._parents.append(node)
+            node = self._following[key]
+            path.append(node)
+        self._choices += [
+            Choice(path[choice.index], choice.candidates, choice.right, self._examples) for choice in choices
+        ]
+        self._examples += 1
+
+    def block(self) -> Block:
+        """Return what was added."""
+        return Block(tuple(self._tokens), tuple(self._parents), tuple(self._choices), self._examples)
+
+
 def _join(members: Sequence[_Tokens]) -> Row:
     # The last token of a prompt may hold a choice, and every choice belongs to a block.
     limit = min(member.prompt_length for member in members) - 1
@@ -143,16 +213,16 @@ def _join(members: Sequence[_Tokens]) -> Row:
     shared = 0
     while shared < limit and all(member.token_ids[shared] == first[shared] for member in members):
         shared += 1
-    return Row(
-        first[:shared],
-        tuple(
-            Block(
-                member.token_ids[shared:],
-                tuple(
-                    Choice(choice.index - shared, choice.candidates, choice.right)
-                    for choice in member.choices
-                ),
-            )
-            for member in members
-        ),
-    )
+    trees: list[_Tree] = []
+    for member in members:
+        own = member.token_ids[shared:]
+        in_common = [tree.in_common(own) for tree in trees]
+        most = max(in_common, default=0)
+        if most < _FEWEST_IN_COMMON:
+            trees.append(tree := _Tree())
+        else:
+            tree = trees[in_common.index(most)]
+        tree.add(
+            own, [Choice(choice.index - shared, choice.candidates, choice.right) for choice in member.choices]
+        )
+    return Row(first[:shared], tuple(tree.block() for tree in trees))

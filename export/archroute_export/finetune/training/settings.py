@@ -27,8 +27,8 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     epochs: int = 1
     rows_per_step: int = 4
-    requests_per_row: int = 16
+    requests_per_row: int = 32
     row_tokens: int = 2048
     prompt_tokens: int = 2048
-    conversation_tokens: int = 192
+    conversation_tokens: int = 384
     seed: int = 0

@@ -1,5 +1,6 @@
 from collections import Counter
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,9 @@ from archroute_export.finetune.examples.episodes import build_episodes
 from archroute_export.finetune.examples.settings import Settings
 from archroute_export.finetune.examples.split import Split, divide
 from archroute_export.finetune.examples.split_file import SplitRules
+from archroute_export.finetune.sources.labelled import LabelledRequest, Source
 from archroute_server.router.example import Example
-from archroute_server.router.message import Role
+from archroute_server.router.message import Message, Role
 from archroute_server.router.policy import OTHER, PolicySet
 from support.labelled_sources import make_source
 
@@ -116,6 +118,46 @@ def test_a_switch_of_topic_keeps_the_last_message() -> None:
             earlier = {message.text.rpartition(" ")[0] for message in example.messages[:-1:2]}
             assert last.rpartition(" ")[0] not in earlier
     assert {int(example.tags["turns"]) for example in switched} >= {2, 3, 4}
+
+
+def test_the_other_turns_of_a_dialogue_are_asked_too() -> None:
+    settings = Settings(**{**vars(PLAIN), "other": 0.0, "sizes": ((1.0, 6, 8),), "whole_dialogues": 1.0})
+    single = Settings(**{**vars(settings), "whole_dialogues": 0.0})
+    catalogue = divide([with_dialogues()], SplitRules())[Split.TRAIN]
+    for episode in build(catalogue, settings):
+        asked = {example.messages for example in episode}
+        assert len(asked) == len(episode) < settings.examples_per_set + 3
+        for example in episode:
+            answers = {policy.name for policy in example.policies}
+            assert example.expected in answers, "nothing is asked that no policy fits, if it shall not be"
+    together, alone = (
+        sum(
+            _goes_on(one, other)
+            for episode in build(catalogue, each)
+            for one, other in permutations(episode, 2)
+        )
+        for each in (settings, single)
+    )
+    assert together > 4 * alone
+
+
+def _goes_on(one: Example, other: Example) -> bool:
+    """Say whether the second is a later turn of the first's dialogue."""
+    return len(one.messages) < len(other.messages) and other.messages[: len(one.messages)] == one.messages
+
+
+def with_dialogues() -> Source:
+    """A source with 24 dialogues of three turns, each with a policy of its own, over two domains."""
+    plain = make_source(requests=1)
+    requests = []
+    for number in range(24):
+        messages: list[Message] = []
+        for turn in range(3):
+            policy = plain.policies[(number + 4 * turn) % len(plain.policies)]
+            messages.append(Message(Role.USER, f"{policy.id} in dialogue {number}"))
+            requests.append(LabelledRequest(tuple(messages), policy.id, group=f"own/{number}"))
+            messages.append(Message(Role.ASSISTANT, "Yes."))
+    return replace(plain, requests=(*plain.requests, *requests))
 
 
 def test_a_system_message_comes_first() -> None:

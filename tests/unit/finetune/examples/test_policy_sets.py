@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -10,7 +11,7 @@ from archroute_export.finetune.examples.split import Split, divide
 from archroute_export.finetune.examples.split_file import SplitRules
 from archroute_export.finetune.sources.labelled import LabelledPolicy
 from archroute_server.router.policy import Policy, PolicySet
-from support.labelled_sources import make_source
+from support.labelled_sources import ask, make_source
 
 OVERLAPS = [("own/d0/d0_p0", "own/d1/d1_p0"), ("own/d2/d2_p0", "own/d2/d2_p1")]
 SETTINGS = Settings()
@@ -54,6 +55,22 @@ def test_sets_hold_siblings_and_strangers(catalogue: Catalogue) -> None:
     assert all(not policy.coarse for policies in drawn for policy in policies)
     assert any(len({policy.domain for policy in policies}) < len(policies) for policies in large)
     assert any(len({policy.domain for policy in policies}) > 1 for policies in large)
+
+
+def test_the_domains_of_a_dialogue_come_together() -> None:
+    plain = make_source(domains=12)
+    ids = ("own/d1/d1_p0", "own/d7/d7_p2")
+    turns = [ask(f"turn {number}", policy, group="own/only") for number, policy in enumerate(ids)]
+    source = replace(plain, requests=(*plain.requests, *turns))
+    catalogue = divide([source], SplitRules())[Split.TRAIN]
+    settings = replace(ONE_SOURCE, sizes=((1.0, 4, 6),))
+
+    def meet(dialogue_domains: float) -> int:
+        rng, wanted = random.Random(0), replace(settings, dialogue_domains=dialogue_domains)
+        sets = [draw_policies(rng, catalogue, "own", wanted) for _ in range(100)]
+        return sum({"own/d1", "own/d7"} <= {policy.domain for policy in drawn} for drawn in sets)
+
+    assert meet(1.0) > 3 * meet(0.0)
 
 
 def test_sources_are_mixed_where_wanted(catalogue: Catalogue) -> None:

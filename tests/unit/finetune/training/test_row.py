@@ -1,12 +1,15 @@
 """Rows hold the same tokens and ask the same questions as each example would alone."""
 
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
 import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archroute_export.errors import ExportError
-from archroute_export.finetune.training.row import Row, RowBuilder
+from archroute_export.finetune.training.row import Block, Row, RowBuilder
 from archroute_server.router.answer import answer_trie
 from archroute_server.router.encoder import PromptEncoder
 from archroute_server.router.example import Example
@@ -58,13 +61,24 @@ def example(text: str, expected: str, names: tuple[str, ...] = NAMES) -> Example
     return Example(policies, (Message(Role.USER, text),), expected)
 
 
+def dialogue(turns: int, expected: str) -> Example:
+    """The first turns of one and the same dialogue."""
+    messages = [
+        Message(role, word)
+        for word in ("one", "two", "three", "four")
+        for role in (Role.USER, Role.ASSISTANT)
+    ]
+    return Example(example("any", "code").policies, tuple(messages[: 2 * turns - 1]), expected)
+
+
 examples_strategy = st.lists(
     st.builds(
         example,
         st.text(min_size=1, max_size=30).filter(str.strip),
         st.sampled_from([*NAMES[:3], OTHER]),
         st.sampled_from([NAMES, NAMES[:3]]),
-    ),
+    )
+    | st.builds(dialogue, st.integers(1, 4), st.sampled_from([*NAMES, OTHER])),
     min_size=1,
     max_size=12,
 )
@@ -76,22 +90,40 @@ def test_every_example_is_there_once_with_the_tokens_and_choices_it_has_alone(
     encoder: PromptEncoder, examples: list[Example], requests_per_row: int
 ) -> None:
     rows = list(builder(encoder, requests_per_row).rows(examples))
-    assert all(1 <= len(row.blocks) <= requests_per_row for row in rows)
-    found = sorted(_alone(row, number) for row in rows for number in range(len(row.blocks)))
+    assert all(1 <= row.examples <= requests_per_row for row in rows)
+    found = sorted(each for row in rows for block in row.blocks for each in _alone(row, block))
     assert found == sorted(_expected(encoder, each) for each in examples)
 
 
-def _alone(row: Row, number: int) -> tuple[object, ...]:
-    block = row.blocks[number]
-    assert all(0 <= choice.index < len(block.tokens) for choice in block.choices)
-    assert block.choices[-1].index == len(block.tokens) - 1, "no token is read after the last choice"
-    return (
-        (*row.shared, *block.tokens),
-        tuple(
-            (choice.index + len(row.shared), choice.candidates, choice.candidates[choice.right])
-            for choice in block.choices
-        ),
-    )
+def _alone(row: Row, block: Block) -> Iterator[tuple[object, ...]]:
+    """Yield what each example of a block would be without the others: its tokens and choices."""
+    assert all(parent < index for index, parent in enumerate(block.parents))
+    read = set()
+    for example in range(block.examples):
+        choices = [choice for choice in block.choices if choice.example == example]
+        path = _path(block, choices[-1].index)
+        read |= set(path)
+        assert [block.depths[index] for index in path] == list(range(len(path)))
+        yield (
+            (*row.shared, *(block.tokens[index] for index in path)),
+            tuple(
+                (
+                    path.index(choice.index) + len(row.shared),
+                    choice.candidates,
+                    choice.candidates[choice.right],
+                )
+                for choice in choices
+            ),
+        )
+    assert read == set(range(len(block.tokens))), "no token is read that no choice needs"
+
+
+def _path(block: Block, index: int) -> list[int]:
+    path = []
+    while index >= 0:
+        path.append(index)
+        index = block.parents[index]
+    return path[::-1]
 
 
 def _expected(encoder: PromptEncoder, each: Example) -> tuple[object, ...]:
@@ -124,10 +156,33 @@ def test_a_row_stays_within_its_tokens(encoder: PromptEncoder) -> None:
     assert max(row.length for row in rows) <= longest
 
 
-def test_equal_prompts_keep_a_block_each(encoder: PromptEncoder) -> None:
-    (row,) = builder(encoder).rows([example("same", "code"), example("same", "code")])
-    assert len(row.blocks) == 2
-    assert all(block.tokens and block.choices for block in row.blocks)
+def test_a_dialogue_is_held_once(encoder: PromptEncoder) -> None:
+    turns = [dialogue(number, answer) for number, answer in ((1, "code"), (2, "data"), (3, "code"))]
+    (row,) = builder(encoder).rows(turns)
+    assert row.examples == 3
+    *before, last = (_whole(encoder, turn) for turn in turns)
+    # Beside the last turn, only what each of the others puts behind its last message is read.
+    behind = [len(turn) - _in_common(turn, last) for turn in before]
+    assert 0 < sum(behind) < len(before[0])
+    assert row.length == len(last) + sum(behind)
+
+
+def _in_common(one: Sequence[int], other: Sequence[int]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _whole(encoder: PromptEncoder, example: Example) -> tuple[int, ...]:
+    (row,) = builder(encoder).rows([example])
+    return (*row.shared, *row.blocks[0].tokens)
+
+
+def test_equal_prompts_are_read_once_and_asked_twice(encoder: PromptEncoder) -> None:
+    same, other = example("the same question twice over", "code"), example("another", "data")
+    (twice,) = builder(encoder).rows([same, same, other])
+    (once,) = builder(encoder).rows([same, other])
+    assert twice.length == once.length
+    assert (twice.examples, once.examples) == (3, 2)
+    assert len(twice.blocks[0].choices) == 2 * len(once.blocks[0].choices)
 
 
 def test_policies_that_leave_no_room_are_named(encoder: PromptEncoder) -> None:
