@@ -45,7 +45,8 @@ from archroute_server.rpc.service import RouterService
 from archroute_server.runtime.errors import RuntimeLoadError
 from archroute_server.telemetry.access_log import AccessLog
 from archroute_server.telemetry.logging import configure_logging, log_event, log_unhandled
-from archroute_server.telemetry.tracing import Tracing, TracingUnavailable, open_tracing
+from archroute_server.telemetry.open_tracing import open_tracing
+from archroute_server.telemetry.tracing import Tracing, TracingUnavailable
 
 EXIT_MODEL_HANGS = 70
 """The exit status after a forward pass that did not end: EX_SOFTWARE of sysexits.h."""

@@ -6,13 +6,14 @@ import sys
 import pytest
 
 from archroute_server.rpc.servicer import SERVICE_NAME
+from archroute_server.telemetry.open_tracing import open_tracing
 from archroute_server.telemetry.spans import RPC_SERVICE, OpenTelemetryTracing
-from archroute_server.telemetry.tracing import TracingUnavailable, Untraced, open_tracing
+from archroute_server.telemetry.tracing import TracingUnavailable, Untraced
 
 NOTHING_IMPORTED = """
 import sys
 import archroute, archroute_server.app
-from archroute_server.telemetry.tracing import open_tracing
+from archroute_server.telemetry.open_tracing import open_tracing
 assert open_tracing(traces=False).begin("Route").identifiers == {}
 from archroute.trace_context import trace_metadata
 assert trace_metadata() == ()
